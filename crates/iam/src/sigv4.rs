@@ -25,6 +25,12 @@ mod raw;
 mod sign;
 mod time;
 
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod vectors;
 pub use crate::sigv4::error::SigError;
 pub use crate::sigv4::key::{SigningKey, sha256};
 pub use crate::sigv4::parsed::{Parsed, Payload, Scope};

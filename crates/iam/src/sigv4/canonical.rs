@@ -219,3 +219,71 @@ fn is_token(text: &str) -> bool {
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: &str, service: &str) -> String {
+        canonical_path(path, Rules::for_service(service)).unwrap()
+    }
+
+    #[test]
+    fn paths() {
+        for (sent, ordinary, s3) in [
+            ("", "/", "/"),
+            ("/", "/", "/"),
+            ("/a/b", "/a/b", "/a/b"),
+            ("//a//b//", "/a/b/", "//a//b//"),
+            ("/a/./b/../c", "/a/c", "/a/./b/../c"),
+            ("/a/b/..", "/a/", "/a/b/.."),
+            ("/a/.", "/a/", "/a/."),
+            ("/a/..", "/", "/a/.."),
+            ("/a:b@c", "/a%3Ab%40c", "/a%3Ab%40c"),
+            ("/a%3Ab%3a", "/a%253Ab%253a", "/a%3Ab%3a"),
+            ("/%2e%2e/a", "/%252e%252e/a", "/%2e%2e/a"),
+        ] {
+            assert_eq!(path(sent, "ecr"), ordinary);
+            assert_eq!(path(sent, "s3"), s3);
+        }
+        for above in ["/..", "/a/../..", "/../a"] {
+            let refused = canonical_path(above, Rules::for_service("ecr"));
+            assert_eq!(refused, Err(SigError::MalformedRequest), "{above}");
+        }
+    }
+
+    #[test]
+    fn queries() {
+        for (sent, canonical) in [
+            ("", ""),
+            ("a", "a="),
+            ("=", "="),
+            ("&&a=1&", "a=1"),
+            ("b=1&a=2&a=1", "a=1&a=2&b=1"),
+            ("a=b=c", "a=b%3Dc"),
+            ("a=%7e%2f+", "a=~%2F%2B"),
+            ("a-b=1&a=2&A=3", "A=3&a=2&a-b=1"),
+        ] {
+            assert_eq!(Query::parse(sent).unwrap().canonical(None), canonical, "{sent}");
+        }
+        let query = Query::parse("x=1&a=2&x=3").unwrap();
+        assert_eq!(query.canonical(Some("x")), "a=2&x=3");
+        for broken in ["%", "a=%1", "a=%1g", "%-1=", "%+1="] {
+            assert!(Query::parse(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn header_values() {
+        let list: &[(&str, &[u8])] =
+            &[("A", b" x  y\t\tz "), ("b", b""), ("a", b"\"1   2\""), ("a", b"\xff")];
+        let headers = Headers::new(list).unwrap();
+        let mut out = Vec::new();
+        headers.append_canonical("a", &mut out).unwrap();
+        headers.append_canonical("b", &mut out).unwrap();
+        assert_eq!(out, b"a:x y z,\"1 2\",\xff\nb:\n");
+        assert_eq!(headers.single("a"), Err(SigError::DuplicateHeader("a")));
+        assert_eq!(headers.single("b"), Ok(Some(String::new())));
+        assert_eq!(headers.single("c"), Ok(None));
+    }
+}

@@ -50,7 +50,7 @@ pub(super) fn parse_header(text: &str) -> Option<Timestamp> {
         return None;
     }
     let time = parse_basic(text)
-        .or_else(|| text.parse().ok())
+        .or_else(|| text.parse().ok().filter(|_| text.get(4..5) == Some("-")))
         .or_else(|| rfc2822::DateTimeParser::new().parse_timestamp(text).ok())?;
     Timestamp::from_second(time.as_second()).ok()
 }
