@@ -1,0 +1,58 @@
+//! What all operations of a process share: rows, keys, clock, caches, the audit queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bonded_db::Db;
+use bonded_iam::Policy;
+use moka::sync::Cache;
+
+use crate::audit::queue::AuditQueue;
+use crate::clock::Clock;
+use crate::identity::Identity;
+use crate::keys::KeyRing;
+
+const IDENTITIES: u64 = 10_000;
+const POLICIES: u64 = 10_000;
+const TAG_SETS: u64 = 10_000;
+/// Everything here is valid for as long as its hash or generation is: the time only bounds memory.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// Tags of a resource: keys and values.
+pub type Tags = Vec<(String, String)>;
+
+/// The state of a process that is not about images.
+pub struct Services {
+    pub db: Db,
+    pub keys: KeyRing,
+    pub clock: Clock,
+    pub audit: AuditQueue,
+    /// By unique id; valid while its generation is the account's.
+    pub(crate) identities: Cache<String, Arc<Identity>>,
+    /// By SHA-256 over text and resolved ids.
+    pub policies: Cache<[u8; 32], Policy>,
+    /// By SHA-256 over the tags.
+    pub tags: Cache<[u8; 32], Arc<Tags>>,
+}
+
+impl Services {
+    pub fn new(db: Db, keys: KeyRing, clock: Clock, audit: AuditQueue) -> Services {
+        Services {
+            db,
+            keys,
+            clock,
+            audit,
+            identities: cache(IDENTITIES),
+            policies: cache(POLICIES),
+            tags: cache(TAG_SETS),
+        }
+    }
+}
+
+fn cache<K, V>(capacity: u64) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(capacity).time_to_idle(IDLE).build()
+}

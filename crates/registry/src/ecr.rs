@@ -1,0 +1,176 @@
+//! The ECR API, one file for each operation.
+//!
+//! A file has the name of its operation and holds all of it: `Input` and `Output` as they are on
+//! the wire, and `run`, which decides access, applies the rule and keeps the change. What two
+//! operations share is a function in `src/`, not a call from one operation to another.
+
+mod batch_check_layer_availability;
+mod batch_delete_image;
+mod batch_get_image;
+mod complete_layer_upload;
+mod create_repository;
+mod delete_registry_policy;
+mod delete_repository;
+mod delete_repository_policy;
+mod deregister_pull_time_update_exclusion;
+mod describe_images;
+mod describe_registry;
+mod describe_repositories;
+mod get_account_setting;
+mod get_authorization_token;
+mod get_download_url_for_layer;
+mod get_registry_policy;
+mod get_repository_policy;
+mod initiate_layer_upload;
+mod list_image_referrers;
+mod list_images;
+mod list_pull_time_update_exclusions;
+mod list_tags_for_resource;
+mod put_account_setting;
+mod put_image;
+mod put_image_scanning_configuration;
+mod put_image_tag_mutability;
+mod put_registry_policy;
+mod register_pull_time_update_exclusion;
+mod set_repository_policy;
+mod tag_resource;
+pub mod types;
+mod untag_resource;
+mod upload_layer_part;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Call, Error, Result};
+
+/// The operations we serve, as the service model names them, and whether each only reads.
+///
+/// `tests/ecr/test_model.py` compares this list with the model of the SDKs.
+pub const OPERATIONS: &[(&str, bool)] = &[
+    ("BatchCheckLayerAvailability", true),
+    ("BatchDeleteImage", false),
+    ("BatchGetImage", true),
+    ("CompleteLayerUpload", false),
+    ("CreateRepository", false),
+    ("DeleteRegistryPolicy", false),
+    ("DeleteRepository", false),
+    ("DeleteRepositoryPolicy", false),
+    ("DeregisterPullTimeUpdateExclusion", false),
+    ("DescribeImages", true),
+    ("DescribeRegistry", true),
+    ("DescribeRepositories", true),
+    ("GetAccountSetting", true),
+    ("GetAuthorizationToken", true),
+    ("GetDownloadUrlForLayer", true),
+    ("GetRegistryPolicy", true),
+    ("GetRepositoryPolicy", true),
+    ("InitiateLayerUpload", false),
+    ("ListImageReferrers", true),
+    ("ListImages", true),
+    ("ListPullTimeUpdateExclusions", true),
+    ("ListTagsForResource", true),
+    ("PutAccountSetting", false),
+    ("PutImage", false),
+    ("PutImageScanningConfiguration", false),
+    ("PutImageTagMutability", false),
+    ("PutRegistryPolicy", false),
+    ("RegisterPullTimeUpdateExclusion", false),
+    ("SetRepositoryPolicy", false),
+    ("TagResource", false),
+    ("UntagResource", false),
+    ("UploadLayerPart", false),
+];
+
+/// An operation by its name: the name as a constant, and whether it only reads.
+pub fn find(operation: &str) -> Option<(&'static str, bool)> {
+    OPERATIONS.iter().find(|(name, _)| *name == operation).copied()
+}
+
+/// Runs the call's operation on a JSON body and returns the JSON of its output. The body is
+/// taken so that the bytes of a layer part can be decoded in place.
+pub async fn run(call: &Call, body: Vec<u8>) -> Result<Vec<u8>> {
+    match call.operation {
+        "BatchCheckLayerAvailability" => {
+            json(call, &body, |it| batch_check_layer_availability::run(call, it)).await
+        }
+        "BatchDeleteImage" => json(call, &body, |it| batch_delete_image::run(call, it)).await,
+        "BatchGetImage" => json(call, &body, |it| batch_get_image::run(call, it)).await,
+        "CompleteLayerUpload" => {
+            json(call, &body, |it| complete_layer_upload::run(call, it)).await
+        }
+        "CreateRepository" => json(call, &body, |it| create_repository::run(call, it)).await,
+        "DeleteRegistryPolicy" => {
+            json(call, &body, |it| delete_registry_policy::run(call, it)).await
+        }
+        "DeleteRepository" => json(call, &body, |it| delete_repository::run(call, it)).await,
+        "DeleteRepositoryPolicy" => {
+            json(call, &body, |it| delete_repository_policy::run(call, it)).await
+        }
+        "DeregisterPullTimeUpdateExclusion" => {
+            json(call, &body, |it| deregister_pull_time_update_exclusion::run(call, it)).await
+        }
+        "DescribeImages" => json(call, &body, |it| describe_images::run(call, it)).await,
+        "DescribeRegistry" => json(call, &body, |it| describe_registry::run(call, it)).await,
+        "DescribeRepositories" => {
+            json(call, &body, |it| describe_repositories::run(call, it)).await
+        }
+        "GetAccountSetting" => json(call, &body, |it| get_account_setting::run(call, it)).await,
+        "GetAuthorizationToken" => {
+            json(call, &body, |it| get_authorization_token::run(call, it)).await
+        }
+        "GetDownloadUrlForLayer" => {
+            json(call, &body, |it| get_download_url_for_layer::run(call, it)).await
+        }
+        "GetRegistryPolicy" => json(call, &body, |it| get_registry_policy::run(call, it)).await,
+        "GetRepositoryPolicy" => {
+            json(call, &body, |it| get_repository_policy::run(call, it)).await
+        }
+        "InitiateLayerUpload" => {
+            json(call, &body, |it| initiate_layer_upload::run(call, it)).await
+        }
+        "ListImageReferrers" => json(call, &body, |it| list_image_referrers::run(call, it)).await,
+        "ListImages" => json(call, &body, |it| list_images::run(call, it)).await,
+        "ListPullTimeUpdateExclusions" => {
+            json(call, &body, |it| list_pull_time_update_exclusions::run(call, it)).await
+        }
+        "ListTagsForResource" => {
+            json(call, &body, |it| list_tags_for_resource::run(call, it)).await
+        }
+        "PutAccountSetting" => json(call, &body, |it| put_account_setting::run(call, it)).await,
+        "PutImage" => json(call, &body, |it| put_image::run(call, it)).await,
+        "PutImageScanningConfiguration" => {
+            json(call, &body, |it| put_image_scanning_configuration::run(call, it)).await
+        }
+        "PutImageTagMutability" => {
+            json(call, &body, |it| put_image_tag_mutability::run(call, it)).await
+        }
+        "PutRegistryPolicy" => json(call, &body, |it| put_registry_policy::run(call, it)).await,
+        "RegisterPullTimeUpdateExclusion" => {
+            json(call, &body, |it| register_pull_time_update_exclusion::run(call, it)).await
+        }
+        "SetRepositoryPolicy" => {
+            json(call, &body, |it| set_repository_policy::run(call, it)).await
+        }
+        "TagResource" => json(call, &body, |it| tag_resource::run(call, it)).await,
+        "UntagResource" => json(call, &body, |it| untag_resource::run(call, it)).await,
+        "UploadLayerPart" => output(upload_layer_part::run(call, body).await?),
+        _ => Err(Error::UnknownOperation),
+    }
+}
+
+async fn json<I, O, F>(call: &Call, body: &[u8], run: impl FnOnce(I) -> F) -> Result<Vec<u8>>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    F: Future<Output = Result<O>>,
+{
+    // JSON of another shape, nothing more: the rules are `Input::check`'s.
+    let unreadable = |error: serde_json::Error| Error::Serialization(error.to_string());
+    let input = serde_json::from_slice(body).map_err(unreadable)?;
+    call.set_parameters(serde_json::from_slice(body).ok());
+    output(run(input).await?)
+}
+
+fn output(output: impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(&output).map_err(|error| Error::Internal(error.into()))
+}

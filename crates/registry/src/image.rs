@@ -1,0 +1,119 @@
+//! Images: found, read, put, deleted and listed. Both planes call these.
+
+mod delete;
+mod list;
+mod put;
+mod referrers;
+
+use bonded_account::keys::{Purpose, column};
+use bonded_db::ImageRow;
+use bonded_oci::{Digest, Reference};
+use bytes::Bytes;
+use uuid::Uuid;
+
+pub use delete::{Deleted, delete_by_digest, delete_tag};
+pub use list::{TagsPage, tags_page};
+pub use put::{Plane, Put, PutAnswer, put};
+pub use referrers::{ReferrersPage, referrers};
+
+use crate::{Call, Error, Permit, Result};
+
+/// Tags that one image may have.
+pub const MAX_TAGS_PER_IMAGE: i64 = 1_000;
+
+/// An image with its manifest, byte for byte as it was pushed.
+#[derive(Clone, Debug)]
+pub struct ImageManifest {
+    pub row: ImageRow,
+    pub bytes: Bytes,
+}
+
+/// An image by tag or digest, without its manifest. Does not move the pull time.
+pub async fn find(call: &Call, permit: &Permit, reference: &Reference) -> Result<Option<ImageRow>> {
+    let repository_id = permit.id;
+    let reference = reference.clone();
+    let row = call
+        .db()
+        .read_point(move |tx| match &reference {
+            Reference::Digest(digest) => tx.image_by_digest(&repository_id, &digest.to_string()),
+            Reference::Tag(tag) => tx.image_by_tag(&repository_id, tag.as_str()),
+        })
+        .await?;
+    Ok(row.filter(|row| row.status == "ACTIVE"))
+}
+
+/// An image with its manifest: a pull. Its time is noted unless the principal is excluded.
+pub async fn pull(
+    call: &Call,
+    permit: &Permit,
+    reference: &Reference,
+) -> Result<Option<ImageManifest>> {
+    let Some(row) = find(call, permit, reference).await? else { return Ok(None) };
+    let Some(bytes) = manifest_bytes(call, permit, &row).await? else { return Ok(None) };
+    let (account, region) = (permit.account.to_string(), permit.region.clone());
+    let principal = call.request.principal_arn();
+    let excluded = call
+        .db()
+        .read_point(move |tx| tx.is_pull_time_excluded(&account, &region, &principal))
+        .await?;
+    if !excluded {
+        call.registry.pulls.note(row.id, call.now());
+    }
+    Ok(Some(ImageManifest { row, bytes }))
+}
+
+/// The manifest of an image: from memory by content, else from its row. `None` if the image was
+/// deleted meanwhile.
+pub async fn manifest_bytes(
+    call: &Call,
+    permit: &Permit,
+    row: &ImageRow,
+) -> Result<Option<Bytes>> {
+    let domain_key = call.domain_key(permit)?;
+    let cached = (permit.domain.id, row.digest.clone());
+    if let Some(bytes) = call.registry.manifests.get(&cached) {
+        return Ok(Some(bytes));
+    }
+    let image_id = row.id;
+    let sealed = call.db().read_point(move |tx| tx.image_manifest(&image_id)).await?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let plain = domain_key
+        .open(Purpose::Column, &manifest_context(&image_id), &sealed)
+        .map_err(|error| {
+            let context = format!("open the manifest of image {image_id}");
+            Error::Internal(anyhow::Error::from(error).context(context))
+        })?;
+    let bytes = Bytes::from(plain);
+    call.registry.manifests.insert(cached, bytes.clone());
+    Ok(Some(bytes))
+}
+
+/// Where a sealed manifest belongs.
+pub fn manifest_context(image_id: &Uuid) -> Vec<u8> {
+    column("image_manifest.bytes", image_id.as_bytes())
+}
+
+/// `ImageNotFound` for what was asked.
+pub fn not_found(permit: &Permit, digest: Option<&str>, tag: Option<&str>) -> Error {
+    Error::ImageNotFound {
+        digest: digest.map(str::to_owned),
+        tag: tag.map(str::to_owned),
+        name: permit.name.clone(),
+        registry_id: permit.account,
+    }
+}
+
+/// `ImageNotFound` for a reference.
+pub fn reference_not_found(permit: &Permit, reference: &Reference) -> Error {
+    match reference {
+        Reference::Digest(digest) => not_found(permit, Some(&digest.to_string()), None),
+        Reference::Tag(tag) => not_found(permit, None, Some(tag.as_str())),
+    }
+}
+
+/// A digest of a row: rows hold none that does not parse.
+pub(crate) fn digest_of(row: &ImageRow) -> Result<Digest> {
+    row.digest
+        .parse()
+        .map_err(|_| Error::Internal(anyhow::anyhow!("image {} has a digest of no form", row.id)))
+}

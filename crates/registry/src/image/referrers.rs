@@ -1,0 +1,77 @@
+//! Referrers of a subject: `ListImageReferrers` and `GET /v2/…/referrers/…`.
+
+use bonded_db::ReferrerRow;
+use bonded_oci::Digest;
+
+use crate::{Call, Permit, Result};
+
+/// A page has at most this many descriptors on `/v2/` …
+pub const MAX_REFERRERS_PAGE: i64 = 1_000;
+/// … and at most this many bytes of annotations and types.
+pub const MAX_REFERRERS_BYTES: usize = 4 * 1024 * 1024;
+
+/// A page of referrers, by digest.
+#[derive(Clone, Debug)]
+pub struct ReferrersPage {
+    pub referrers: Vec<ReferrerRow>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// Up to `limit` referrers after the digest `after`; of these artifact types, or of all when
+/// there are none.
+pub async fn referrers(
+    call: &Call,
+    permit: &Permit,
+    subject: &Digest,
+    artifact_types: &[String],
+    after: &str,
+    limit: i64,
+) -> Result<ReferrersPage> {
+    let (repository_id, subject) = (permit.id, subject.to_string());
+    let (types, after) = (artifact_types.to_vec(), after.to_owned());
+    let mut rows = call
+        .db()
+        .read(move |tx| {
+            if types.is_empty() {
+                return tx.referrers(&repository_id, &subject, None, &after, limit + 1);
+            }
+            let mut rows = Vec::new();
+            for kind in &types {
+                rows.extend(tx.referrers(
+                    &repository_id,
+                    &subject,
+                    Some(kind),
+                    &after,
+                    limit + 1,
+                )?);
+            }
+            Ok::<_, bonded_db::Error>(rows)
+        })
+        .await?;
+    rows.sort_by(|a, b| a.digest.cmp(&b.digest));
+    rows.dedup_by(|a, b| a.digest == b.digest);
+    let mut bytes = 0;
+    let within = rows
+        .iter()
+        .take(usize::try_from(limit).unwrap_or(0))
+        .take_while(|row| {
+            bytes += weight(row);
+            bytes <= MAX_REFERRERS_BYTES
+        })
+        .count();
+    // A single descriptor that is larger than a page is still shown: manifests have a limit.
+    let shown = within.max(1).min(rows.len());
+    let more = rows.len() > shown;
+    rows.truncate(shown);
+    Ok(ReferrersPage { referrers: rows, more })
+}
+
+fn weight(row: &ReferrerRow) -> usize {
+    /// Digest, size and the JSON around them.
+    const FIXED: usize = 256;
+    FIXED
+        + row.media_type.len()
+        + row.artifact_type.as_deref().map_or(0, str::len)
+        + row.annotations.len()
+}
