@@ -179,10 +179,11 @@ Suites: bookworm
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 SOURCES
+  rm -rf "$tools/rootfs"
   mkdir -p "$tools/rootfs"
   quietly mmdebstrap --variant=minbase --include=python3-minimal --mode=root \
-    --dpkgopt='path-exclude=/usr/share/doc/*' "" "$tools/rootfs/debian.tar.part" "$sources"
-  mv "$tools/rootfs/debian.tar.part" "$tools/rootfs/debian.tar"
+    --dpkgopt='path-exclude=/usr/share/doc/*' "" "$tools/rootfs/debian.part.tar" "$sources"
+  mv "$tools/rootfs/debian.part.tar" "$tools/rootfs/debian.tar"
   rm -f "$sources"
 }
 
@@ -193,7 +194,7 @@ debian_mirror() {
 
 rootfs() {
   apt
-  once "rootfs@bookworm-2" make_rootfs
+  once "rootfs@bookworm-1" make_rootfs
 }
 
 everything() {
