@@ -101,7 +101,7 @@ impl Template {
         let given = context.single(&variable.key);
         // An empty value takes the default too, but is a value if there is no default.
         let text = match (given, &variable.default) {
-            (Some(text), Some(default)) if text.is_empty() => default,
+            (Some(""), Some(default)) => default,
             (Some(text), _) => text,
             (None, Some(default)) => default,
             (None, None) => return None,

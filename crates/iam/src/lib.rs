@@ -26,10 +26,16 @@ mod glob;
 mod policy;
 mod principal;
 mod principals;
+#[cfg(test)]
+mod properties;
 mod region;
 mod resource;
 pub mod sigv4;
 mod statement;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub use account_id::{AccountId, InvalidAccountId};
 pub use arn::{Arn, InvalidArn};

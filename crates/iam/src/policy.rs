@@ -57,7 +57,7 @@ impl Policy {
 
     fn compile(text: &str, kind: PolicyKind, document: &Document) -> Policy {
         let compiled =
-            Compiled { kind, text: text.into(), statements: document.compile_statements() };
+            Compiled { kind, text: text.into(), statements: document.compile_statements(kind) };
         Policy { compiled: Arc::new(compiled), label: None }
     }
 

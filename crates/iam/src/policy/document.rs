@@ -4,6 +4,7 @@
 
 use super::error::{PolicyError, PolicyProblem};
 use super::json::{self, Node};
+use super::kind::{PolicyKind, Presence};
 use super::limits;
 use crate::action::Actions;
 use crate::condition::Condition;
@@ -73,8 +74,8 @@ impl Document {
         Ok(Document { variables, statements })
     }
 
-    pub(super) fn compile_statements(&self) -> Box<[Statement]> {
-        self.statements.iter().map(|it| it.compile(self.variables)).collect()
+    pub(super) fn compile_statements(&self, kind: PolicyKind) -> Box<[Statement]> {
+        self.statements.iter().map(|it| it.compile(kind, self.variables)).collect()
     }
 }
 
@@ -124,25 +125,34 @@ impl RawStatement {
         Ok(RawStatement { sid, effect, principal, action, resource, conditions })
     }
 
-    fn compile(&self, variables: bool) -> Statement {
+    /// A statement that lacks what its kind requires speaks about nobody, or about nothing:
+    /// a stored repository policy without principals must not be one for everybody.
+    fn compile(&self, kind: PolicyKind, variables: bool) -> Statement {
         let element =
             |raw: &RawPrincipal| raw.element().unwrap_or_else(|_| Element::nobody(&raw.name));
+        let principals = match &self.principal {
+            Some(choice) => {
+                Some(Principals::new(choice.not, choice.value.iter().map(element).collect()))
+            }
+            None if matches!(kind, PolicyKind::Resource(_)) => Some(Principals::new(false, vec![])),
+            None => None,
+        };
+        let resources = match &self.resource {
+            Some(choice) => Some(Resources::compile(choice.not, &choice.value, variables)),
+            None if kind.resource() == Presence::Required => {
+                Some(Resources::compile(false, &[], variables))
+            }
+            None => None,
+        };
+        let condition =
+            |it: &RawCondition| Condition::compile(&it.operator, &it.key, &it.values, variables);
         Statement {
             sid: self.sid.as_deref().map(Into::into),
             effect: self.effect,
-            principals: self.principal.as_ref().map(|choice| {
-                Principals::new(choice.not, choice.value.iter().map(element).collect())
-            }),
+            principals,
             actions: Actions::compile(self.action.not, &self.action.value),
-            resources: self
-                .resource
-                .as_ref()
-                .map(|choice| Resources::compile(choice.not, &choice.value, variables)),
-            conditions: self
-                .conditions
-                .iter()
-                .map(|it| Condition::compile(&it.operator, &it.key, &it.values, variables))
-                .collect(),
+            resources,
+            conditions: self.conditions.iter().map(condition).collect(),
         }
     }
 }
