@@ -155,6 +155,11 @@ pytest() {
     --basetemp "$work/pytest" -q --durations=8 --durations-min=5 "$@"
 }
 
+# The form of the tests themselves.
+ruff() {
+  "$tools/python/bin/ruff" check --no-cache -q tests && "$tools/python/bin/ruff" format --no-cache --check -q tests
+}
+
 # --- what is needed
 
 if [ -d ../shared/data ]; then
@@ -197,6 +202,7 @@ fi
 grep -v ' installed in ' "$work/tools.log" || true
 grep -c ' installed in ' "$work/tools.log" | sed 's/$/ tools were installed/' || true
 
+step "ruff" ruff
 step "pytest on SQLite" pytest tests
 clients=()
 [ "$mode" = long ] || clients=(--ignore tests/clients)

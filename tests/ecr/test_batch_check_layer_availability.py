@@ -37,7 +37,10 @@ def test_a_layer_is_available_before_an_image_uses_it(ecr, v2, repository):
     data = b"uploaded by the API, " + repository.encode()
     upload_layer(ecr, repository, data, [digest(data)])
     pushed = v2.push_blob(repository, b"pushed over the registry, " + repository.encode())
-    found = {it["layerDigest"]: it for it in availability(ecr, repository, digest(data), pushed)["layers"]}
+    found = {
+        it["layerDigest"]: it
+        for it in availability(ecr, repository, digest(data), pushed)["layers"]
+    }
     assert found[digest(data)]["layerAvailability"] == "AVAILABLE"
     assert found[digest(data)]["layerSize"] == len(data)
     assert found[pushed]["layerAvailability"] == "AVAILABLE"
@@ -57,10 +60,12 @@ def test_a_layer_of_another_repository_is_a_miss(ecr, repository, second_reposit
 
 def test_malformed_digests_are_failures(raw_ecr, repository):
     answer = availability(raw_ecr, repository, "junk", "", MISSING)
-    assert [(it["layerDigest"], it["failureCode"]) for it in answer["failures"] if it.get("layerDigest")] == [
-        ("junk", "InvalidLayerDigest")
+    assert [
+        (it["layerDigest"], it["failureCode"]) for it in answer["failures"] if it.get("layerDigest")
+    ] == [("junk", "InvalidLayerDigest")]
+    assert [it["failureCode"] for it in answer["failures"] if not it.get("layerDigest")] == [
+        "MissingLayerDigest"
     ]
-    assert [it["failureCode"] for it in answer["failures"] if not it.get("layerDigest")] == ["MissingLayerDigest"]
     assert [it["layerDigest"] for it in answer["layers"]] == [MISSING]
 
 

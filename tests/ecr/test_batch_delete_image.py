@@ -50,7 +50,11 @@ def test_the_second_time_it_is_not_found(ecr, repository, pushed):
     answer = delete(ecr, repository, {"imageTag": "1"})
     assert answer["imageIds"] == []
     assert answer["failures"] == [
-        {"imageId": {"imageTag": "1"}, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"}
+        {
+            "imageId": {"imageTag": "1"},
+            "failureCode": "ImageNotFound",
+            "failureReason": "Requested image not found",
+        }
     ]
 
 
@@ -82,9 +86,13 @@ def test_a_child_of_an_index_stays(ecr, repository):
 
 
 def test_failures_do_not_stop_the_others(ecr, repository, pushed):
-    answer = delete(ecr, repository, {}, {"imageDigest": "junk"}, {"imageTag": "nope"}, {"imageTag": "1"})
+    answer = delete(
+        ecr, repository, {}, {"imageDigest": "junk"}, {"imageTag": "nope"}, {"imageTag": "1"}
+    )
     assert [it["failureCode"] for it in answer["failures"]] == [
-        "MissingDigestAndTag", "InvalidImageDigest", "ImageNotFound",
+        "MissingDigestAndTag",
+        "InvalidImageDigest",
+        "ImageNotFound",
     ]
     assert answer["imageIds"] == [{"imageDigest": pushed.digest, "imageTag": "1"}]
 
@@ -98,7 +106,9 @@ def test_a_deleted_referrer_is_no_longer_listed(ecr, repository, pushed):
     sbom = artifact(subject=pushed)
     push(ecr, repository, sbom)
     delete(ecr, repository, {"imageDigest": sbom.digest})
-    answer = ecr.list_image_referrers(repositoryName=repository, subjectId={"imageDigest": pushed.digest})
+    answer = ecr.list_image_referrers(
+        repositoryName=repository, subjectId={"imageDigest": pushed.digest}
+    )
     assert answer["referrers"] == []
 
 
@@ -106,7 +116,9 @@ def test_a_referrer_outlives_its_subject(ecr, repository, pushed):
     sbom = artifact(subject=pushed)
     push(ecr, repository, sbom)
     delete(ecr, repository, {"imageDigest": pushed.digest})
-    answer = ecr.list_image_referrers(repositoryName=repository, subjectId={"imageDigest": pushed.digest})
+    answer = ecr.list_image_referrers(
+        repositoryName=repository, subjectId={"imageDigest": pushed.digest}
+    )
     assert [it["digest"] for it in answer["referrers"]] == [sbom.digest]
 
 

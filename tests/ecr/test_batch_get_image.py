@@ -57,8 +57,16 @@ def test_failures_come_beside_what_is_found(ecr, repository, pushed):
     answer = get(ecr, repository, {"imageTag": "nope"}, {"imageTag": "1"}, {"imageDigest": missing})
     assert [it["imageId"]["imageTag"] for it in answer["images"]] == ["1"]
     assert answer["failures"] == [
-        {"imageId": {"imageTag": "nope"}, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"},
-        {"imageId": {"imageDigest": missing}, "failureCode": "ImageNotFound", "failureReason": "Requested image not found"},
+        {
+            "imageId": {"imageTag": "nope"},
+            "failureCode": "ImageNotFound",
+            "failureReason": "Requested image not found",
+        },
+        {
+            "imageId": {"imageDigest": missing},
+            "failureCode": "ImageNotFound",
+            "failureReason": "Requested image not found",
+        },
     ]
 
 
@@ -119,7 +127,9 @@ def test_docker_is_converted_for_oci_clients(ecr, v2, repository):
 
 
 def test_what_is_accepted_comes_as_it_is(ecr, repository, pushed):
-    found = get(ecr, repository, {"imageTag": "1"}, accept=[DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX])
+    found = get(
+        ecr, repository, {"imageTag": "1"}, accept=[DOCKER_MANIFEST, OCI_MANIFEST, OCI_INDEX]
+    )
     assert found["images"][0]["imageManifest"] == pushed.text
 
 
@@ -130,10 +140,15 @@ def test_by_digest_nothing_is_converted(ecr, repository, pushed):
 
 
 def test_a_pull_is_recorded(ecr, repository, pushed):
-    assert "lastRecordedPullTime" not in ecr.describe_images(repositoryName=repository)["imageDetails"][0]
+    assert (
+        "lastRecordedPullTime"
+        not in ecr.describe_images(repositoryName=repository)["imageDetails"][0]
+    )
     get(ecr, repository, {"imageTag": "1"})
     pulled = until(
-        lambda: ecr.describe_images(repositoryName=repository)["imageDetails"][0].get("lastRecordedPullTime"),
+        lambda: ecr.describe_images(repositoryName=repository)["imageDetails"][0].get(
+            "lastRecordedPullTime"
+        ),
         "the pull time is written",
     )
     details = ecr.describe_images(repositoryName=repository)["imageDetails"][0]
@@ -143,7 +158,9 @@ def test_a_pull_is_recorded(ecr, repository, pushed):
 def test_a_pull_of_the_other_plane_is_recorded(ecr, v2, repository, pushed):
     v2.get_manifest(repository, "1")
     until(
-        lambda: ecr.describe_images(repositoryName=repository)["imageDetails"][0].get("lastRecordedPullTime"),
+        lambda: ecr.describe_images(repositoryName=repository)["imageDetails"][0].get(
+            "lastRecordedPullTime"
+        ),
         "the pull time is written",
     )
 

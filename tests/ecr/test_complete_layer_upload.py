@@ -17,7 +17,9 @@ def begin(ecr, repository):
 
 
 def complete(ecr, repository, upload, *digests):
-    return ecr.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=list(digests))
+    return ecr.complete_layer_upload(
+        repositoryName=repository, uploadId=upload, layerDigests=list(digests)
+    )
 
 
 def test_the_digest_is_told(ecr, v2, repository):
@@ -52,7 +54,8 @@ def test_a_wrong_digest_makes_no_layer(ecr, repository):
     upload = begin(ecr, repository)
     upload_part(ecr, repository, upload, 0, b"something")
     with refused(
-        "InvalidLayerException", "None of the provided layer digests match the calculated layer digest"
+        "InvalidLayerException",
+        "None of the provided layer digests match the calculated layer digest",
     ):
         complete(ecr, repository, upload, wrong)
     for layer in (wrong, digest(b"something")):
@@ -103,7 +106,9 @@ def test_begun_over_the_registry_ended_here(ecr, v2, repository):
     assert answer.status_code == 202
     upload = answer.headers["Location"].split("?")[0].rsplit("/", 1)[1]
     assert upload_part(ecr, repository, upload, 100, second)["lastByteReceived"] == 299
-    assert complete(ecr, repository, upload, digest(first + second))["layerDigest"] == digest(first + second)
+    assert complete(ecr, repository, upload, digest(first + second))["layerDigest"] == digest(
+        first + second
+    )
     assert v2.get(f"/v2/{repository}/blobs/{digest(first + second)}").content == first + second
 
 

@@ -14,7 +14,7 @@ FILTER = [{"filterType": "WILDCARD", "filter": "dev-*"}]
 
 
 def test_defaults(registry, ecr, name):
-    before = datetime.datetime.now(datetime.timezone.utc)
+    before = datetime.datetime.now(datetime.UTC)
     repository = ecr.create_repository(repositoryName=name)["repository"]
     created = repository.pop("createdAt")
     assert abs(created - before) < datetime.timedelta(minutes=5)
@@ -64,8 +64,22 @@ def test_accounts_and_regions_have_their_own_names(registry, repository):
 @pytest.mark.parametrize(
     "bad",
     [
-        "Upper", "a//b", "-a", "a-", "a___b", "a..b", "/a", "a/", "a b", "a:b", "ä", "..", "a/../b",
-        "a_.b", "a\nb", "x" * 257,
+        "Upper",
+        "a//b",
+        "-a",
+        "a-",
+        "a___b",
+        "a..b",
+        "/a",
+        "a/",
+        "a b",
+        "a:b",
+        "ä",
+        "..",
+        "a/../b",
+        "a_.b",
+        "a\nb",
+        "x" * 257,
     ],
 )
 def test_bad_names_are_refused(ecr, bad):
@@ -73,7 +87,9 @@ def test_bad_names_are_refused(ecr, bad):
         ecr.create_repository(repositoryName=bad)
 
 
-@pytest.mark.parametrize("good", ["a1", "a.b", "a_b", "a__b", "a---b", "1/2/3", "blobs/uploads", "manifests"])
+@pytest.mark.parametrize(
+    "good", ["a1", "a.b", "a_b", "a__b", "a---b", "1/2/3", "blobs/uploads", "manifests"]
+)
 def test_good_names_are_taken(registry, good):
     client = registry.client(OTHER_ACCOUNT)
     client.create_repository(repositoryName=good)

@@ -52,7 +52,12 @@ def test_the_other_plane_sees_it_at_once(ecr, v2, repository):
     pushed = image()
     v2.push(repository, pushed, "1")
     ecr.delete_repository(repositoryName=repository, force=True)
-    for path in ("manifests/1", f"manifests/{pushed.digest}", f"blobs/{pushed.blobs[0].digest}", "tags/list"):
+    for path in (
+        "manifests/1",
+        f"manifests/{pushed.digest}",
+        f"blobs/{pushed.blobs[0].digest}",
+        "tags/list",
+    ):
         answer = v2.get(f"/v2/{repository}/{path}")
         assert answer.status_code == 404, path
         assert error_code(answer) == "NAME_UNKNOWN", path

@@ -19,7 +19,7 @@ def describe(ecr, repository, **more):
 def test_an_image(ecr, repository, pushed):
     details = describe(ecr, repository)[0]
     pushed_at = details.pop("imagePushedAt")
-    assert abs(datetime.datetime.now(datetime.timezone.utc) - pushed_at) < datetime.timedelta(minutes=5)
+    assert abs(datetime.datetime.now(datetime.UTC) - pushed_at) < datetime.timedelta(minutes=5)
     size = details.pop("imageSizeInBytes")
     layers = sum(len(blob.data) for blob in pushed.blobs[1:])
     assert layers <= size <= layers + len(pushed.blobs[0].data) + len(pushed.manifest)
@@ -43,7 +43,10 @@ def test_the_size_of_an_index_is_its_largest_child(ecr, repository):
     small, large = image(architecture="arm64"), image([layer({"data": b"7" * 100_000}), layer()])
     push(ecr, repository, index([small, large]), "all")
     found = {it["imageDigest"]: it for it in describe(ecr, repository)}
-    assert found.pop(index([small, large]).digest)["imageSizeInBytes"] == found[large.digest]["imageSizeInBytes"]
+    assert (
+        found.pop(index([small, large]).digest)["imageSizeInBytes"]
+        == found[large.digest]["imageSizeInBytes"]
+    )
 
 
 def test_an_index(ecr, repository):
@@ -72,7 +75,10 @@ def test_by_tag_and_by_digest(ecr, v2, repository, pushed):
 
 def test_all_tags_are_told_for_one_of_them(ecr, repository, pushed):
     put_image(ecr, repository, pushed, "2")
-    assert sorted(describe(ecr, repository, imageIds=[{"imageTag": "1"}])[0]["imageTags"]) == ["1", "2"]
+    assert sorted(describe(ecr, repository, imageIds=[{"imageTag": "1"}])[0]["imageTags"]) == [
+        "1",
+        "2",
+    ]
 
 
 @pytest.mark.parametrize("missing", ["tag", "digest"])
@@ -98,7 +104,9 @@ def test_filters(ecr, repository, pushed):
         ("UNTAGGED", {untagged.digest}),
         ("ANY", {pushed.digest, untagged.digest}),
     ):
-        found = {it["imageDigest"] for it in describe(ecr, repository, filter={"tagStatus": status})}
+        found = {
+            it["imageDigest"] for it in describe(ecr, repository, filter={"tagStatus": status})
+        }
         assert found == wanted
     assert describe(ecr, repository, filter={"imageStatus": "ARCHIVED"}) == []
     assert len(describe(ecr, repository, filter={"imageStatus": "ACTIVE"})) == 2

@@ -24,8 +24,14 @@ def test_by_name_in_any_order(ecr, repository, second_repository):
 def test_everything_terraform_reads_is_there(ecr, repository):
     found = ecr.describe_repositories(repositoryNames=[repository])["repositories"][0]
     assert set(found) >= {
-        "repositoryArn", "registryId", "repositoryName", "repositoryUri", "createdAt",
-        "imageTagMutability", "imageScanningConfiguration", "encryptionConfiguration",
+        "repositoryArn",
+        "registryId",
+        "repositoryName",
+        "repositoryUri",
+        "createdAt",
+        "imageTagMutability",
+        "imageScanningConfiguration",
+        "encryptionConfiguration",
     }
 
 
@@ -39,7 +45,9 @@ def test_pages_hold_everything_once(few, name):
     names = [f"{name}/{number}" for number in range(7)]
     for one in names:
         few.create_repository(repositoryName=one)
-    pages = list(few.get_paginator("describe_repositories").paginate(PaginationConfig={"PageSize": 3}))
+    pages = list(
+        few.get_paginator("describe_repositories").paginate(PaginationConfig={"PageSize": 3})
+    )
     assert all(len(page["repositories"]) == 3 for page in pages[:-1])
     assert 1 <= len(pages[-1]["repositories"]) <= 3
     assert "nextToken" not in pages[-1]
@@ -93,7 +101,9 @@ def test_names_exclude_paging(ecr, repository):
 
 def test_at_most_a_hundred_names(ecr, repository):
     with refused("InvalidParameterException"):
-        ecr.describe_repositories(repositoryNames=[f"{repository}{number}" for number in range(101)])
+        ecr.describe_repositories(
+            repositoryNames=[f"{repository}{number}" for number in range(101)]
+        )
 
 
 def test_own_registry_by_id(ecr, repository):

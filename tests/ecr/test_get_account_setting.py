@@ -23,4 +23,7 @@ def test_a_setting_always_has_a_value(ecr, name, value):
 def test_an_unknown_setting(ecr):
     with pytest.raises(ClientError) as error:
         ecr.get_account_setting(name="COLOUR")
-    assert error.value.response["Error"]["Code"] in ("InvalidParameterException", "ValidationException")
+    assert error.value.response["Error"]["Code"] in (
+        "InvalidParameterException",
+        "ValidationException",
+    )

@@ -26,13 +26,14 @@ def test_a_token_is_a_user_and_a_password_without_a_colon(ecr):
     # The split of `parts` fails on a second colon, as the one of the AWS CLI does.
     user, password = parts(data[0])
     assert user == "AWS"
-    assert password and not any(letter.isspace() for letter in password)
+    assert password
+    assert not any(letter.isspace() for letter in password)
 
 
 def test_a_token_lasts_twelve_hours(ecr):
-    before = datetime.datetime.now(datetime.timezone.utc)
+    before = datetime.datetime.now(datetime.UTC)
     answer = ecr.get_authorization_token()
-    after = datetime.datetime.now(datetime.timezone.utc)
+    after = datetime.datetime.now(datetime.UTC)
     life = datetime.timedelta(hours=12)
     slack = datetime.timedelta(seconds=2)
     expires = answer["authorizationData"][0]["expiresAt"]
@@ -65,7 +66,10 @@ def test_an_element_for_each_registry_in_order(registry, ecr):
 
 def test_another_region_has_its_own_endpoint(registry):
     data = registry.client(region=OTHER_REGION).get_authorization_token()["authorizationData"][0]
-    assert data["proxyEndpoint"] == f"{registry.scheme}://{registry.registry_host(region=OTHER_REGION)}"
+    assert (
+        data["proxyEndpoint"]
+        == f"{registry.scheme}://{registry.registry_host(region=OTHER_REGION)}"
+    )
     parts(data)
 
 
@@ -73,7 +77,8 @@ def test_a_token_of_another_region_is_refused_by_name(registry):
     password = registry.password(region=OTHER_REGION)
     answer = V2(registry.url, password).get("/v2/")
     assert answer.status_code in (401, 403)
-    assert REGION in answer.text and OTHER_REGION in answer.text
+    assert REGION in answer.text
+    assert OTHER_REGION in answer.text
 
 
 @pytest.mark.parametrize("bad", ["1234", "x" * 12, "1234567890123"])

@@ -46,7 +46,9 @@ def test_an_unknown_layer(ecr, repository):
 
 def test_a_layer_of_another_repository_is_unknown(ecr, repository, second_repository, pushed):
     with refused("LayersNotFoundException"):
-        ecr.get_download_url_for_layer(repositoryName=second_repository, layerDigest=pushed.blobs[1].digest)
+        ecr.get_download_url_for_layer(
+            repositoryName=second_repository, layerDigest=pushed.blobs[1].digest
+        )
 
 
 def test_a_bad_digest_is_refused(ecr, repository):

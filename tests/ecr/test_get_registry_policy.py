@@ -26,7 +26,9 @@ def test_there_is_none_at_first(ecr):
 
 def test_what_was_put(away):
     text = allow(
-        ACCOUNT, "ecr:ReplicateImage", resource=f"arn:aws:ecr:{OTHER_REGION}:{OTHER_ACCOUNT}:repository/*"
+        ACCOUNT,
+        "ecr:ReplicateImage",
+        resource=f"arn:aws:ecr:{OTHER_REGION}:{OTHER_ACCOUNT}:repository/*",
     )
     was_put = away.put_registry_policy(policyText=text)
     answer = away.get_registry_policy()

@@ -90,7 +90,9 @@ def test_a_token_is_for_its_own_question(ecr, v2, repository, pushed):
     with refused("InvalidParameterException"):
         referrers(ecr, repository, image(), maxResults=1, nextToken=token)
     with refused("InvalidParameterException"):
-        referrers(ecr, repository, pushed, nextToken=token, filter={"artifactTypes": ["application/x"]})
+        referrers(
+            ecr, repository, pushed, nextToken=token, filter={"artifactTypes": ["application/x"]}
+        )
 
 
 def test_an_unknown_subject_has_none(ecr, repository):

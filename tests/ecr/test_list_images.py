@@ -49,7 +49,9 @@ def test_pages_hold_everything_once(ecr, v2, repository):
     v2.push(repository, untagged)
     wanted.add((untagged.digest, None))
     pages = list(
-        ecr.get_paginator("list_images").paginate(repositoryName=repository, PaginationConfig={"PageSize": 3})
+        ecr.get_paginator("list_images").paginate(
+            repositoryName=repository, PaginationConfig={"PageSize": 3}
+        )
     )
     # A page never holds more than was asked for, and only the last has no token.
     assert all(1 <= len(page["imageIds"]) <= 3 for page in pages)
@@ -61,7 +63,9 @@ def test_pages_hold_everything_once(ecr, v2, repository):
 def test_a_page_of_one_walks_the_tags_of_one_image(ecr, repository, pushed):
     for number in range(2, 6):
         put_image(ecr, repository, pushed, str(number))
-    pages = ecr.get_paginator("list_images").paginate(repositoryName=repository, PaginationConfig={"PageSize": 1})
+    pages = ecr.get_paginator("list_images").paginate(
+        repositoryName=repository, PaginationConfig={"PageSize": 1}
+    )
     found = [it["imageTag"] for page in pages for it in page["imageIds"]]
     assert sorted(found) == ["1", "2", "3", "4", "5"]
 

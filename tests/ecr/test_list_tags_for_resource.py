@@ -15,7 +15,9 @@ def test_none(ecr, repository):
 
 
 def test_those_of_the_creation(ecr, name):
-    made = ecr.create_repository(repositoryName=name, tags=[{"Key": "a", "Value": "1"}])["repository"]
+    made = ecr.create_repository(repositoryName=name, tags=[{"Key": "a", "Value": "1"}])[
+        "repository"
+    ]
     answer = ecr.list_tags_for_resource(resourceArn=made["repositoryArn"])
     assert answer["tags"] == [{"Key": "a", "Value": "1"}]
 
@@ -33,4 +35,6 @@ def test_a_missing_repository(ecr, name):
 
 def test_another_account_is_denied(other_account, repository):
     with refused("AccessDeniedException"):
-        other_account.list_tags_for_resource(resourceArn=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}")
+        other_account.list_tags_for_resource(
+            resourceArn=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{repository}"
+        )

@@ -15,7 +15,7 @@ from support.signed import code, presign, request, send, sign
 
 
 def now():
-    return datetime.datetime.now(datetime.timezone.utc)
+    return datetime.datetime.now(datetime.UTC)
 
 
 def test_an_answer_has_its_type_and_id(registry):
@@ -23,7 +23,9 @@ def test_an_answer_has_its_type_and_id(registry):
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
     assert answer.headers["Content-Length"] == str(len(answer.content))
-    assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", answer.headers["x-amzn-RequestId"])
+    assert re.fullmatch(
+        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", answer.headers["x-amzn-RequestId"]
+    )
 
 
 def test_an_error_has_them_too(registry, name):
@@ -51,7 +53,17 @@ def test_unknown_members_are_ignored(registry, name):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"1", b"null x", b'{"repositoryName": 5}', b'{"repositoryName": ["a"]}', b"\xff"]
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"1",
+        b"null x",
+        b'{"repositoryName": 5}',
+        b'{"repositoryName": ["a"]}',
+        b"\xff",
+    ],
 )
 def test_what_is_no_document_is_refused(registry, data):
     answer = send(sign(registry, request(registry, "CreateRepository", data=data)))
@@ -76,7 +88,11 @@ def test_an_unknown_operation(registry, operation):
 
 @pytest.mark.parametrize(
     ("target", "service"),
-    [("SpencerFrontendService", "ecr-public"), ("TrentService", "kms"), ("secretsmanager", "secretsmanager")],
+    [
+        ("SpencerFrontendService", "ecr-public"),
+        ("TrentService", "kms"),
+        ("secretsmanager", "secretsmanager"),
+    ],
 )
 def test_services_that_are_not_here(registry, target, service):
     made = request(registry, "DescribeThings", target=target)
@@ -92,7 +108,9 @@ def test_no_credentials(registry):
 
 
 def test_an_unknown_key(registry):
-    answer = send(sign(registry, request(registry, "DescribeRepositories"), key="AKIAABCDEFGHIJKLMNOP"))
+    answer = send(
+        sign(registry, request(registry, "DescribeRepositories"), key="AKIAABCDEFGHIJKLMNOP")
+    )
     assert code(answer) == "UnrecognizedClientException"
     assert answer.json()["message"] == "The security token included in the request is invalid."
 
@@ -120,7 +138,9 @@ def test_a_body_that_was_changed(registry, name):
 
 def test_an_operation_that_was_changed(registry, repository):
     made = sign(registry, request(registry, "DescribeImages", {"repositoryName": repository}))
-    made.headers.replace_header("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.DeleteRepository")
+    made.headers.replace_header(
+        "X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.DeleteRepository"
+    )
     assert code(send(made)) == "InvalidSignatureException"
 
 
@@ -196,7 +216,9 @@ def test_a_presigned_request_that_was_changed(registry, name):
 
 def test_both_forms_at_once(registry):
     made = presign(registry, request(registry, "DescribeRegistry"))
-    made.headers["Authorization"] = sign(registry, request(registry, "DescribeRegistry")).headers["Authorization"]
+    made.headers["Authorization"] = sign(registry, request(registry, "DescribeRegistry")).headers[
+        "Authorization"
+    ]
     assert send(made).status_code in (400, 403)
 
 

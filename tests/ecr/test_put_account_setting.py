@@ -34,11 +34,16 @@ def test_a_setting_is_kept(away, ecr, name, values):
         assert ecr.get_account_setting(name=name)["value"] == before
 
 
-@pytest.mark.parametrize(("name", "value"), [("COLOUR", "RED"), ("BLOB_MOUNTING", "SOMETIMES"), ("BLOB_MOUNTING", "V2")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("COLOUR", "RED"), ("BLOB_MOUNTING", "SOMETIMES"), ("BLOB_MOUNTING", "V2")]
+)
 def test_unknown_names_and_values(away, name, value):
     with pytest.raises(ClientError) as error:
         away.put_account_setting(name=name, value=value)
-    assert error.value.response["Error"]["Code"] in ("InvalidParameterException", "ValidationException")
+    assert error.value.response["Error"]["Code"] in (
+        "InvalidParameterException",
+        "ValidationException",
+    )
 
 
 def test_without_mounting_a_mount_is_an_upload(registry, away, name):

@@ -59,9 +59,13 @@ def test_bytes_are_kept_as_they_came(ecr, repository):
     made = image()
     push(ecr, repository, made)
     spaced = json.dumps(made.document, indent=3) + "\n"
-    stored = ecr.put_image(repositoryName=repository, imageManifest=spaced, imageTag="spaced")["image"]
+    stored = ecr.put_image(repositoryName=repository, imageManifest=spaced, imageTag="spaced")[
+        "image"
+    ]
     assert stored["imageId"]["imageDigest"] != made.digest
-    got = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": "spaced"}])["images"]
+    got = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": "spaced"}])[
+        "images"
+    ]
     assert got[0]["imageManifest"] == spaced
 
 
@@ -175,12 +179,18 @@ def test_a_wrong_digest_is_told(ecr, repository, pushed):
 @pytest.mark.parametrize("text", ["{", "nonsense", "[1, 2", '{"schemaVersion": 2} more', ""])
 def test_what_is_no_json_is_refused(raw_ecr, repository, text):
     with refused("InvalidParameterException"):
-        raw_ecr.put_image(repositoryName=repository, imageManifest=text, imageManifestMediaType=OCI_MANIFEST)
+        raw_ecr.put_image(
+            repositoryName=repository, imageManifest=text, imageManifestMediaType=OCI_MANIFEST
+        )
 
 
 def test_broken_json_has_its_own_text(ecr, repository):
     with refused("InvalidParameterException", invalid("ImageManifest") + "'Invalid JSON syntax'"):
-        ecr.put_image(repositoryName=repository, imageManifest="{nonsense", imageManifestMediaType=OCI_MANIFEST)
+        ecr.put_image(
+            repositoryName=repository,
+            imageManifest="{nonsense",
+            imageManifestMediaType=OCI_MANIFEST,
+        )
 
 
 def test_a_media_type_is_needed_somewhere(ecr, repository):
@@ -193,7 +203,10 @@ def test_a_media_type_is_needed_somewhere(ecr, repository):
     ):
         ecr.put_image(repositoryName=repository, imageManifest=made.text, imageTag="1")
     stored = ecr.put_image(
-        repositoryName=repository, imageManifest=made.text, imageTag="1", imageManifestMediaType=OCI_MANIFEST
+        repositoryName=repository,
+        imageManifest=made.text,
+        imageTag="1",
+        imageManifestMediaType=OCI_MANIFEST,
     )["image"]
     assert stored["imageManifestMediaType"] == OCI_MANIFEST
 
@@ -203,7 +216,9 @@ def test_two_media_types_must_agree(ecr, repository):
     upload(ecr, repository, made)
     with refused("InvalidParameterException"):
         ecr.put_image(
-            repositoryName=repository, imageManifest=made.text, imageManifestMediaType=DOCKER_MANIFEST
+            repositoryName=repository,
+            imageManifest=made.text,
+            imageManifestMediaType=DOCKER_MANIFEST,
         )
 
 
@@ -285,5 +300,7 @@ def test_an_unknown_member_is_kept(ecr, repository):
     upload(ecr, repository, made)
     made.document["com.example.custom"] = {"kept": True}
     put_image(ecr, repository, made, "custom")
-    got = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": "custom"}])["images"]
+    got = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": "custom"}])[
+        "images"
+    ]
     assert json.loads(got[0]["imageManifest"])["com.example.custom"] == {"kept": True}

@@ -24,7 +24,9 @@ def test_it_is_stored(ecr, repository):
 
 def test_without_a_value_it_is_off(ecr, repository):
     put(ecr, repository, True)
-    answer = ecr.put_image_scanning_configuration(repositoryName=repository, imageScanningConfiguration={})
+    answer = ecr.put_image_scanning_configuration(
+        repositoryName=repository, imageScanningConfiguration={}
+    )
     assert answer["imageScanningConfiguration"] == {"scanOnPush": False}
 
 

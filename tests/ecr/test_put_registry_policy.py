@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutRegistryPolicy.
 The registry's policy concerns every repository, so these tests have a region to themselves.
 """
 
+import contextlib
 import json
 
 import pytest
@@ -24,10 +25,8 @@ def away(registry):
     client = registry.client(region=OTHER_REGION)
     yield client
     client.put_account_setting(name="REGISTRY_POLICY_SCOPE", value="V2")
-    try:
+    with contextlib.suppress(client.exceptions.RegistryPolicyNotFoundException):
         client.delete_registry_policy()
-    except client.exceptions.RegistryPolicyNotFoundException:
-        pass
 
 
 @pytest.fixture
@@ -45,7 +44,9 @@ def filled(away, name):
 
 
 def pull(client, repository):
-    return client.batch_get_image(registryId=ACCOUNT, repositoryName=repository, imageIds=[{"imageTag": "1"}])
+    return client.batch_get_image(
+        registryId=ACCOUNT, repositoryName=repository, imageIds=[{"imageTag": "1"}]
+    )
 
 
 def test_the_text_comes_back_printed(away):
@@ -64,9 +65,13 @@ def test_a_policy_replaces_the_one_before(away):
     assert json.loads(text)["Statement"][0]["Action"] == ["ecr:ListImages"]
 
 
-@pytest.mark.parametrize("text", ["junk", "{}", policy({"Effect": "Allow", "Action": "ecr:*", "Resource": "*"})])
+@pytest.mark.parametrize(
+    "text", ["junk", "{}", policy({"Effect": "Allow", "Action": "ecr:*", "Resource": "*"})]
+)
 def test_what_is_no_policy_is_refused(away, text):
-    with refused("InvalidParameterException", invalid("PolicyText") + "'Invalid registry policy provided'"):
+    with refused(
+        "InvalidParameterException", invalid("PolicyText") + "'Invalid registry policy provided'"
+    ):
         away.put_registry_policy(policyText=text)
 
 
@@ -91,7 +96,11 @@ def test_it_grants_every_action(away, stranger, filled):
 def test_it_grants_on_the_other_plane(registry, away, filled):
     away.put_registry_policy(policyText=allow(OTHER_ACCOUNT, *PULL, resource=ALL))
     password = registry.password(OTHER_ACCOUNT, OTHER_REGION)
-    v2 = V2(f"http://127.0.0.1:{registry.port}", password, host=registry.registry_host(region=OTHER_REGION))
+    v2 = V2(
+        f"http://127.0.0.1:{registry.port}",
+        password,
+        host=registry.registry_host(region=OTHER_REGION),
+    )
     assert v2.get_manifest(filled, "1").status_code == 200
     away.delete_registry_policy()
     assert v2.get_manifest(filled, "1").status_code == 403

@@ -49,6 +49,8 @@ def test_at_most_a_hundred(registry):
     for arn in arns:
         client.register_pull_time_update_exclusion(principalArn=arn)
     with refused("LimitExceededException"):
-        client.register_pull_time_update_exclusion(principalArn="arn:aws:iam::210987654321:role/more")
+        client.register_pull_time_update_exclusion(
+            principalArn="arn:aws:iam::210987654321:role/more"
+        )
     for arn in arns:
         client.deregister_pull_time_update_exclusion(principalArn=arn)

@@ -18,14 +18,19 @@ def changes(registry, repository):
 
 def events(registry, repository):
     """The events of a repository, in order."""
-    bodies = [json.loads(row["body"]) for row in registry.rows("SELECT body FROM event ORDER BY id")]
+    bodies = [
+        json.loads(row["body"]) for row in registry.rows("SELECT body FROM event ORDER BY id")
+    ]
     return [it for it in bodies if it["detail"].get("repository-name") == repository]
 
 
 def keys(registry, attribute, value):
     """The look-up rows that name a value."""
     return registry.rows(
-        "SELECT * FROM audit_key WHERE account = ? AND attribute = ? AND value = ?", ACCOUNT, attribute, value
+        "SELECT * FROM audit_key WHERE account = ? AND attribute = ? AND value = ?",
+        ACCOUNT,
+        attribute,
+        value,
     )
 
 
@@ -39,8 +44,13 @@ def test_every_change_has_its_record(registry, ecr, repository):
     places = [
         text.index(f'"{operation}"')
         for operation in (
-            "CreateRepository", "InitiateLayerUpload", "CompleteLayerUpload", "PutImage",
-            "PutImageTagMutability", "BatchDeleteImage", "DeleteRepository",
+            "CreateRepository",
+            "InitiateLayerUpload",
+            "CompleteLayerUpload",
+            "PutImage",
+            "PutImageTagMutability",
+            "BatchDeleteImage",
+            "DeleteRepository",
         )
     ]
     assert places == sorted(places)
@@ -94,7 +104,9 @@ def test_pulls_over_the_registry_are_recorded(registry, ecr, v2, repository):
         until(lambda: keys(registry, "EventName", operation), f"{operation} has a key row")  # noqa: B023
 
 
-def test_pushes_over_the_registry_are_recorded_as_the_api(registry, v2, repository, second_repository):
+def test_pushes_over_the_registry_are_recorded_as_the_api(
+    registry, v2, repository, second_repository
+):
     made = image()
     v2.push(repository, made, "1")
     mount = v2.post(
@@ -135,7 +147,11 @@ def test_a_delete_has_its_event(registry, ecr, repository):
     push(ecr, repository, made, "1")
     ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": "1"}])
     detail = events(registry, repository)[-1]["detail"]
-    assert (detail["action-type"], detail["image-digest"], detail["image-tag"]) == ("DELETE", made.digest, "1")
+    assert (detail["action-type"], detail["image-digest"], detail["image-tag"]) == (
+        "DELETE",
+        made.digest,
+        "1",
+    )
 
 
 def test_an_event_for_each_image_of_a_push(registry, v2, repository):
@@ -143,7 +159,9 @@ def test_an_event_for_each_image_of_a_push(registry, v2, repository):
     v2.push(repository, made, "all")
     details = [event["detail"] for event in events(registry, repository)]
     assert [detail["image-digest"] for detail in details] == [
-        made.children[0].digest, made.children[1].digest, made.digest,
+        made.children[0].digest,
+        made.children[1].digest,
+        made.digest,
     ]
     assert [detail.get("image-tag") for detail in details] == [None, None, "all"]
 
@@ -177,5 +195,7 @@ def test_who_moved_a_tag_is_kept(registry, v2, repository):
 
 def test_the_other_account_has_its_own_records(registry, other_account, name):
     other_account.create_repository(repositoryName=name)
-    found = registry.rows("SELECT account, record FROM audit_record WHERE account = ?", OTHER_ACCOUNT)
+    found = registry.rows(
+        "SELECT account, record FROM audit_record WHERE account = ?", OTHER_ACCOUNT
+    )
     assert any(f'"{name}"' in row["record"] for row in found)

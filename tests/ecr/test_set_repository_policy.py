@@ -84,8 +84,18 @@ def test_old_versions_ids_and_odd_sids_are_allowed(ecr, repository):
             "Version": "2008-10-17",
             "Id": "an id",
             "Statement": [
-                {"Sid": "with spaces", "Effect": "Allow", "Principal": "*", "Action": "ecr:BatchGetImage"},
-                {"Sid": "with spaces", "Effect": "Allow", "Principal": "*", "Action": "ecr:ListImages"},
+                {
+                    "Sid": "with spaces",
+                    "Effect": "Allow",
+                    "Principal": "*",
+                    "Action": "ecr:BatchGetImage",
+                },
+                {
+                    "Sid": "with spaces",
+                    "Effect": "Allow",
+                    "Principal": "*",
+                    "Action": "ecr:ListImages",
+                },
             ],
         }
     )
@@ -103,18 +113,26 @@ def test_old_versions_ids_and_odd_sids_are_allowed(ecr, repository):
         policy({"Effect": "Maybe", "Principal": "*", "Action": "ecr:*"}),
         policy({"Effect": "Allow", "Principal": "*"}),
         policy(statement("Allow", "*", "ecr:GetAuthorizationToken")),
-        policy(statement("Allow", "*", "ecr:*", condition={"NoSuchOperator": {"aws:SourceIp": "1.2.3.4"}})),
+        policy(
+            statement(
+                "Allow", "*", "ecr:*", condition={"NoSuchOperator": {"aws:SourceIp": "1.2.3.4"}}
+            )
+        ),
     ],
 )
 def test_what_is_no_policy_is_refused(ecr, repository, text):
-    with refused("InvalidParameterException", invalid("PolicyText") + "'Invalid repository policy provided'"):
+    with refused(
+        "InvalidParameterException", invalid("PolicyText") + "'Invalid repository policy provided'"
+    ):
         set_policy(ecr, repository, text)
     with refused("RepositoryPolicyNotFoundException"):
         ecr.get_repository_policy(repositoryName=repository)
 
 
 def test_a_principal_must_exist(ecr, repository):
-    text = policy(statement("Allow", {"AWS": f"arn:aws:iam::{ACCOUNT}:user/nobody"}, "ecr:BatchGetImage"))
+    text = policy(
+        statement("Allow", {"AWS": f"arn:aws:iam::{ACCOUNT}:user/nobody"}, "ecr:BatchGetImage")
+    )
     with refused("InvalidParameterException") as answers:
         set_policy(ecr, repository, text)
     assert answers[0]["Error"]["Message"] in (
@@ -135,7 +153,10 @@ def test_nobody_locks_himself_out_without_force(ecr, repository):
         set_policy(ecr, repository, text)
     set_policy(ecr, repository, text, force=True)
     for action, call in (
-        ("ecr:SetRepositoryPolicy", lambda: set_policy(ecr, repository, allow(ACCOUNT, "ecr:*"), force=True)),
+        (
+            "ecr:SetRepositoryPolicy",
+            lambda: set_policy(ecr, repository, allow(ACCOUNT, "ecr:*"), force=True),
+        ),
         ("ecr:DescribeImages", lambda: ecr.describe_images(repositoryName=repository)),
     ):
         with refused("AccessDeniedException", denied(ACCOUNT, action, arn_of(repository))):
@@ -161,14 +182,19 @@ def test_another_account_reads_what_it_may(ecr, other_account, other_v2, reposit
     got = other_account.batch_get_image(imageIds=[{"imageTag": "1"}], **listing)
     assert got["images"][0]["imageManifest"] == pushed.text
     assert other_v2.get_manifest(repository, "1").content == pushed.manifest
-    assert other_v2.get(f"/v2/{repository}/blobs/{pushed.blobs[1].digest}").content == pushed.blobs[1].data
+    assert (
+        other_v2.get(f"/v2/{repository}/blobs/{pushed.blobs[1].digest}").content
+        == pushed.blobs[1].data
+    )
 
     # Reading is all: not writing, not listing.
     with refused("AccessDeniedException"):
         other_account.list_images(**listing)
     answer = other_v2.put_manifest(repository, "2", pushed)
     assert answer.status_code == 403
-    assert answer.json()["errors"][0]["message"] == not_allowed(OTHER_ACCOUNT, "ecr:PutImage", arn_of(repository))
+    assert answer.json()["errors"][0]["message"] == not_allowed(
+        OTHER_ACCOUNT, "ecr:PutImage", arn_of(repository)
+    )
 
     # What was given is taken back with the next request.
     ecr.delete_repository_policy(repositoryName=repository)
@@ -185,7 +211,11 @@ def test_another_account_pushes_what_it_may(ecr, other_account, other_v2, reposi
     for blob in made.blobs:
         upload = other_account.initiate_layer_upload(**target)["uploadId"]
         other_account.upload_layer_part(
-            uploadId=upload, partFirstByte=0, partLastByte=len(blob.data) - 1, layerPartBlob=blob.data, **target
+            uploadId=upload,
+            partFirstByte=0,
+            partLastByte=len(blob.data) - 1,
+            layerPartBlob=blob.data,
+            **target,
         )
         other_account.complete_layer_upload(uploadId=upload, layerDigests=[blob.digest], **target)
     other_account.put_image(imageManifest=made.text, imageTag="by-the-api", **target)
@@ -240,7 +270,10 @@ def test_a_deny_outweighs(ecr, other_v2, repository, pushed):
     answer = other_v2.get_manifest(repository, "1")
     assert answer.status_code == 403
     assert answer.json()["errors"] == [
-        {"code": "DENIED", "message": denied(OTHER_ACCOUNT, "ecr:BatchGetImage", arn_of(repository))}
+        {
+            "code": "DENIED",
+            "message": denied(OTHER_ACCOUNT, "ecr:BatchGetImage", arn_of(repository)),
+        }
     ]
     assert other_v2.get(f"/v2/{repository}/tags/list").status_code == 200
 
@@ -256,7 +289,9 @@ def test_the_owner_is_not_exempt_from_a_deny(ecr, v2, repository, pushed):
     push(ecr, repository, image(), "2")
 
 
-def test_a_policy_of_one_repository_is_of_no_other(ecr, other_v2, v2, repository, second_repository):
+def test_a_policy_of_one_repository_is_of_no_other(
+    ecr, other_v2, v2, repository, second_repository
+):
     for target in (repository, second_repository):
         v2.push(target, image(), "1")
     set_policy(ecr, repository, allow(OTHER_ACCOUNT, *PULL))

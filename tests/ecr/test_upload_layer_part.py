@@ -50,7 +50,9 @@ def test_the_first_part_begins_at_the_beginning(ecr, repository, upload):
 def test_an_overlap_is_refused(ecr, repository, upload):
     upload_part(ecr, repository, upload, 0, b"x" * 1000)
     upload_part(ecr, repository, upload, 1000, b"x" * 1000)
-    with refused("InvalidLayerPartException", "First byte of the layer part is 500 instead of 2000"):
+    with refused(
+        "InvalidLayerPartException", "First byte of the layer part is 500 instead of 2000"
+    ):
         upload_part(ecr, repository, upload, 500, b"x" * 1000)
 
 
@@ -83,7 +85,11 @@ def test_the_range_is_as_long_as_the_part(ecr, repository, upload, first, last):
 def test_a_range_is_not_negative(raw_ecr, repository, upload):
     with refused("InvalidParameterException"):
         raw_ecr.upload_layer_part(
-            repositoryName=repository, uploadId=upload, partFirstByte=-1, partLastByte=0, layerPartBlob=b"xx"
+            repositoryName=repository,
+            uploadId=upload,
+            partFirstByte=-1,
+            partLastByte=0,
+            layerPartBlob=b"xx",
         )
 
 

@@ -25,7 +25,9 @@ def test_27_urls_of_layers_are_never_followed(v2, ecr, repository):
     assert v2.put_manifest(repository, "1", made).status_code == 201
     path = f"/v2/{repository}/blobs/sha256:" + "b" * 64
     assert v2.get(path).status_code == 404
-    answer = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=["sha256:" + "b" * 64])
+    answer = ecr.batch_check_layer_availability(
+        repositoryName=repository, layerDigests=["sha256:" + "b" * 64]
+    )
     assert answer["layers"][0]["layerAvailability"] == "UNAVAILABLE"
 
 
@@ -34,7 +36,9 @@ def test_28_a_page_in_a_blob(v2, ecr, nobody_v2, repository, accept):
     page = Blob(HTML, "text/html")
     made = image([page])
     v2.push(repository, made, "1")
-    url = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=page.digest)["downloadUrl"]
+    url = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=page.digest)[
+        "downloadUrl"
+    ]
     for answer in (
         v2.get(f"/v2/{repository}/blobs/{page.digest}", headers={"Accept": accept}),
         nobody_v2.get(url, headers={"Accept": accept}),
@@ -77,6 +81,8 @@ def test_41_other_bytes_under_a_known_digest(v2, repository, second_repository):
     data = secrets.token_bytes(5000)
     blob = v2.push_blob(repository, data)
     for target in (repository, second_repository):
-        assert v2.finish(v2.start_upload(target), blob, secrets.token_bytes(5000)).status_code == 400
+        assert (
+            v2.finish(v2.start_upload(target), blob, secrets.token_bytes(5000)).status_code == 400
+        )
     assert v2.get(f"/v2/{repository}/blobs/{blob}").content == data
     assert v2.head(f"/v2/{second_repository}/blobs/{blob}").status_code == 404

@@ -85,12 +85,20 @@ def test_9_an_immutable_tag_by_every_way(ecr, v2, repository):
     v2.push(repository, first, "1")
     v2.push(repository, second)
     ecr.put_image_tag_mutability(repositoryName=repository, imageTagMutability="IMMUTABLE")
-    for reference in ("1", f"{second.digest}?tag=1", f"{second.digest}?tag=new&tag=1", "other?tag=1"):
+    for reference in (
+        "1",
+        f"{second.digest}?tag=1",
+        f"{second.digest}?tag=new&tag=1",
+        "other?tag=1",
+    ):
         answer = v2.put_manifest(repository, reference, second)
         assert answer.status_code == 400, reference
     with refused("ImageTagAlreadyExistsException"):
         ecr.put_image(
-            repositoryName=repository, imageManifest=second.text, imageTag="1", imageDigest=second.digest
+            repositoryName=repository,
+            imageManifest=second.text,
+            imageTag="1",
+            imageDigest=second.digest,
         )
     assert v2.get_manifest(repository, "1").content == first.manifest
 
@@ -100,7 +108,8 @@ def test_9_pushing_layers_is_not_pushing_images(ecr, v2, other_v2, repository):
     made = image()
     v2.push(repository, made, "1")
     ecr.set_repository_policy(
-        repositoryName=repository, policyText=allow(OTHER_ACCOUNT, *(it for it in PUSH if it != "ecr:PutImage"))
+        repositoryName=repository,
+        policyText=allow(OTHER_ACCOUNT, *(it for it in PUSH if it != "ecr:PutImage")),
     )
     other_v2.push_blob(repository, secrets.token_bytes(10))
     for reference in ("1", "2", made.digest, f"{made.digest}?tag=3"):
@@ -144,7 +153,9 @@ def test_11_what_was_deleted_is_gone_at_once(v2, ecr, repository):
 
 
 def test_14_a_new_repository_inherits_nothing(ecr, v2, other_v2, repository, data):
-    ecr.set_repository_policy(repositoryName=repository, policyText=allow(OTHER_ACCOUNT, *PULL, *PUSH))
+    ecr.set_repository_policy(
+        repositoryName=repository, policyText=allow(OTHER_ACCOUNT, *PULL, *PUSH)
+    )
     old = v2.append(v2.start_upload(repository), data).headers["Location"]
     theirs = other_v2.start_upload(repository)
     made = image()
@@ -184,7 +195,9 @@ def test_20_another_accounts_settings(ecr, other_account, repository):
         lambda: other_account.put_image_scanning_configuration(
             imageScanningConfiguration={"scanOnPush": True}, **target
         ),
-        lambda: other_account.set_repository_policy(policyText=allow(OTHER_ACCOUNT, "ecr:*"), **target),
+        lambda: other_account.set_repository_policy(
+            policyText=allow(OTHER_ACCOUNT, "ecr:*"), **target
+        ),
         lambda: other_account.delete_repository_policy(**target),
         lambda: other_account.tag_resource(resourceArn=arn, tags=[{"Key": "a", "Value": "b"}]),
         lambda: other_account.untag_resource(resourceArn=arn, tagKeys=["a"]),

@@ -4,7 +4,17 @@ import pytest
 
 from support.images import image
 
-NUMBERS = ["1000000000000000000", "9" * 100, "-1", "-9223372036854775809", "0x10", "1e18", "NaN", "٣", "1;2"]
+NUMBERS = [
+    "1000000000000000000",
+    "9" * 100,
+    "-1",
+    "-9223372036854775809",
+    "0x10",
+    "1e18",
+    "NaN",
+    "٣",
+    "1;2",
+]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -28,7 +38,16 @@ def test_2_a_page_size_of_tags(v2, repository, number):
 
 @pytest.mark.parametrize(
     "last",
-    ["%00", "%FF%FE", "a%0D%0AX-Injected:%201", "' OR '1'='1", "x" * 5000, "../../etc/passwd", "%", "%zz"],
+    [
+        "%00",
+        "%FF%FE",
+        "a%0D%0AX-Injected:%201",
+        "' OR '1'='1",
+        "x" * 5000,
+        "../../etc/passwd",
+        "%",
+        "%zz",
+    ],
 )
 def test_2_a_last_of_weird_bytes(v2, repository, last):
     v2.push(repository, image(), "1")

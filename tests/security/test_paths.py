@@ -50,7 +50,9 @@ ODD = [
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ODD)
 def test_16_without_credentials_nothing_is_read(registry, repository, private, path, method):
-    target = path.format(name=repository, escaped=repository.replace("/", "%2F"), blob=private.blobs[1].digest)
+    target = path.format(
+        name=repository, escaped=repository.replace("/", "%2F"), blob=private.blobs[1].digest
+    )
     for more in ({}, {"Range": "bytes=0-10"}):
         status, _, body = raw(registry.url, method, target, {"Host": registry.host, **more})
         assert 400 <= status < 500, (status, body)
@@ -62,7 +64,9 @@ def test_16_without_credentials_nothing_is_read(registry, repository, private, p
 
 @pytest.mark.parametrize("path", ODD)
 def test_16_a_stranger_reads_nothing_either(registry, other_v2, repository, private, path):
-    target = path.format(name=repository, escaped=repository.replace("/", "%2F"), blob=private.blobs[1].digest)
+    target = path.format(
+        name=repository, escaped=repository.replace("/", "%2F"), blob=private.blobs[1].digest
+    )
     status, _, body = raw(
         registry.url,
         "GET",
@@ -77,7 +81,9 @@ def test_16_a_stranger_reads_nothing_either(registry, other_v2, repository, priv
 
 def told(answer, name):
     """All that a caller could compare, with the name that it asked for taken out."""
-    headers = {key.lower(): value for key, value in answer.headers.items() if key.lower() not in CHANGING}
+    headers = {
+        key.lower(): value for key, value in answer.headers.items() if key.lower() not in CHANGING
+    }
     headers.pop("content-length", None)
     return answer.status_code, headers, answer.text.replace(name, "NAME")
 
@@ -107,7 +113,12 @@ def test_17_a_stranger_cannot_tell_what_exists(other_v2, repository, private, me
     missing = repository + "x"
     asked = path.format(blob=private.blobs[1].digest)
     one, other = (
-        told(other_v2.request(method, f"/v2/{name}/{asked}", data=b"{}" if method == "PUT" else None), name)
+        told(
+            other_v2.request(
+                method, f"/v2/{name}/{asked}", data=b"{}" if method == "PUT" else None
+            ),
+            name,
+        )
         for name in (repository, missing)
     )
     assert one == other
@@ -132,7 +143,9 @@ def test_17_neither_by_the_api(other_account, repository, private):
         messages = set()
         for name in (repository, repository + "x"):
             with refused("AccessDeniedException") as answers:
-                getattr(other_account, method)(registryId=ACCOUNT, repositoryName=name, **parameters)
+                getattr(other_account, method)(
+                    registryId=ACCOUNT, repositoryName=name, **parameters
+                )
             messages.add(answers[0]["Error"]["Message"].replace(name, "NAME"))
         assert len(messages) == 1, method
 
@@ -165,7 +178,9 @@ def test_24_what_is_no_digest(registry, v2, repository, bad):
         ("GET", f"/v2/{repository}/referrers/{bad}"),
         ("POST", f"/v2/{repository}/blobs/uploads/?digest={bad}"),
     ):
-        status, _, _ = raw(registry.url, method, path, authorization, b"" if method == "POST" else None)
+        status, _, _ = raw(
+            registry.url, method, path, authorization, b"" if method == "POST" else None
+        )
         assert status in (400, 404, 405), (method, path, status)
     location = v2.start_upload(repository)
     status, _, _ = raw(registry.url, "PUT", f"{location}?digest={bad}", authorization, b"data")
@@ -221,13 +236,24 @@ def test_25_what_is_no_name(registry, v2, bad):
     ):
         if " " in path:
             path = path.replace(" ", "%20")
-        status, _, body = raw(registry.url, method, path, authorization, b"" if method == "POST" else None)
+        status, _, body = raw(
+            registry.url, method, path, authorization, b"" if method == "POST" else None
+        )
         assert status in (400, 401, 404, 405), (path, status)
         assert b"root:" not in body
 
 
 @pytest.mark.parametrize(
-    "name", ["manifests/latest", "blobs/uploads", "tags/list", "a/blobs/b", "a/manifests/b/manifests", "v2/v2", "referrers/x"]
+    "name",
+    [
+        "manifests/latest",
+        "blobs/uploads",
+        "tags/list",
+        "a/blobs/b",
+        "a/manifests/b/manifests",
+        "v2/v2",
+        "referrers/x",
+    ],
 )
 def test_25_names_that_look_like_routes(ecr, v2, name, request):
     """A path is read from its end, so such a name is a name like any other."""
@@ -240,5 +266,7 @@ def test_25_names_that_look_like_routes(ecr, v2, name, request):
     assert v2.get(f"/v2/{name}/tags/list").json() == {"name": name, "tags": ["1"]}
     assert v2.get(f"/v2/{name}/blobs/{made.blobs[1].digest}").content == made.blobs[1].data
     assert v2.get(f"/v2/{name}/referrers/{made.digest}").json()["manifests"] == []
-    assert ecr.list_images(repositoryName=name)["imageIds"] == [{"imageDigest": made.digest, "imageTag": "1"}]
+    assert ecr.list_images(repositoryName=name)["imageIds"] == [
+        {"imageDigest": made.digest, "imageTag": "1"}
+    ]
     ecr.delete_repository(repositoryName=name, force=True)

@@ -42,7 +42,8 @@ def test_35_a_host_that_names_nothing(registry, repository):
 def test_35_a_stranger_cannot_say_where_he_is(ecr, v2, other_v2, repository, condition):
     v2.push(repository, image(), "1")
     ecr.set_repository_policy(
-        repositoryName=repository, policyText=allow(OTHER_ACCOUNT, "ecr:BatchGetImage", condition=condition)
+        repositoryName=repository,
+        policyText=allow(OTHER_ACCOUNT, "ecr:BatchGetImage", condition=condition),
     )
     answer = other_v2.get(f"/v2/{repository}/manifests/1", headers={"Accept": "*/*", **SPOOFED})
     assert answer.status_code == 403
@@ -52,7 +53,8 @@ def test_35_a_trusted_proxy_can(fresh_registry):
     """The other way round: what a configured proxy says is what conditions see."""
     port = free_port()
     registry = fresh_registry(
-        f'[[listeners]]\naddress = "127.0.0.1:{port}"\ntrusted_proxies = ["127.0.0.0/8"]\n', port=port
+        f'[[listeners]]\naddress = "127.0.0.1:{port}"\ntrusted_proxies = ["127.0.0.0/8"]\n',
+        port=port,
     )
     ecr = registry.client()
     ecr.create_repository(repositoryName="app")
@@ -62,7 +64,10 @@ def test_35_a_trusted_proxy_can(fresh_registry):
         policyText=allow(
             OTHER_ACCOUNT,
             "ecr:BatchGetImage",
-            condition={"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}, "Bool": {"aws:SecureTransport": "true"}},
+            condition={
+                "IpAddress": {"aws:SourceIp": "203.0.113.0/24"},
+                "Bool": {"aws:SecureTransport": "true"},
+            },
         ),
     )
     stranger = V2(registry.url, registry.password(OTHER_ACCOUNT))

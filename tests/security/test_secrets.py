@@ -67,7 +67,9 @@ def contents(registry):
     if not registry.database.startswith("postgres"):
         return
     with closing(psycopg.connect(registry.database)) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchall()
         for (table,) in tables:
             for (row,) in connection.execute(f'SELECT t::text FROM "{table}" t'):
                 yield table, row.encode()
@@ -78,8 +80,11 @@ def test_nothing_is_kept_in_plain(fresh_registry):
     registry.client().create_repository(repositoryName="app")
     v2 = V2(registry.url, registry.password())
     # Not compressed, so that the marker would be seen.
-    made = image([Blob(MARKERS["layer"] * 100)], annotations={"marker": MARKERS["manifest"].decode()},
-                 Labels={"marker": MARKERS["config"].decode()})
+    made = image(
+        [Blob(MARKERS["layer"] * 100)],
+        annotations={"marker": MARKERS["manifest"].decode()},
+        Labels={"marker": MARKERS["config"].decode()},
+    )
     v2.push("app", made, "1")
     location = v2.append(v2.start_upload("app"), MARKERS["upload"] * 1000).headers["Location"]
     v2.get_manifest("app", "1")
@@ -107,7 +112,9 @@ def test_names_of_objects_say_nothing(fresh_registry):
     v2 = V2(registry.url, registry.password())
     made = image()
     v2.push("app", made, "1")
-    names = [path.name for path in (registry.data / "objects-us-east-1").rglob("*") if path.is_file()]
+    names = [
+        path.name for path in (registry.data / "objects-us-east-1").rglob("*") if path.is_file()
+    ]
     assert names
     for blob in made.blobs:
         hexadecimal = blob.digest.split(":")[1]

@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+import requests
 from requests.auth import _basic_auth_str
 
 from support.v2 import V2
@@ -35,7 +36,9 @@ def closed(connection):
     return said
 
 
-@pytest.mark.parametrize("start", [b"", b"GET /v2/ HT", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: a"])
+@pytest.mark.parametrize(
+    "start", [b"", b"GET /v2/ HT", b"GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: a"]
+)
 def test_33_a_header_that_never_ends(registry, start):
     connection = socket.create_connection(("127.0.0.1", registry.port), timeout=60)
     connection.sendall(start)
@@ -86,8 +89,7 @@ def test_33_headers_have_a_limit(registry):
     for headers in ({"X-Large": "x" * 1_000_000}, {f"X-{number}": "x" for number in range(2000)}):
         try:
             status = v2.get("/v2/", headers=headers).status_code
-        except Exception as error:  # noqa: BLE001 - a closed connection is an answer too
-            assert "Connection" in type(error).__name__ or "Chunked" in type(error).__name__
-        else:
-            assert status in (400, 431)
+        except requests.ConnectionError:
+            continue  # a closed connection is an answer too
+        assert status in (400, 431)
     assert v2.get("/v2/").status_code == 200

@@ -1,6 +1,6 @@
 """Pushing through ECR's own API, as the containerd resolver does."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,7 +14,9 @@ def upload_layer(ecr, repository, data, digests, part_size=PART):
     for start in range(0, len(data), part_size):
         part = data[start : start + part_size]
         upload_part(ecr, repository, upload, start, part)
-    return ecr.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=digests)
+    return ecr.complete_layer_upload(
+        repositoryName=repository, uploadId=upload, layerDigests=digests
+    )
 
 
 def upload_part(ecr, repository, upload, start, part):
@@ -32,10 +34,8 @@ def push(ecr, repository, image, tag=None):
     for child in image.children:
         push(ecr, repository, child)
     for blob in image.blobs:
-        try:
+        with suppress(ecr.exceptions.LayerAlreadyExistsException):
             upload_layer(ecr, repository, blob.data, [blob.digest])
-        except ecr.exceptions.LayerAlreadyExistsException:
-            pass
     return put_image(ecr, repository, image, tag)
 
 
@@ -77,3 +77,9 @@ def invalid(member):
 def no_repository(name, account="123456789012"):
     """The text of a RepositoryNotFoundException."""
     return f"The repository with name '{name}' does not exist in the registry with id '{account}'"
+
+
+def tags(ecr, repository):
+    """What the API lists of a repository: tag to digest."""
+    found = ecr.list_images(repositoryName=repository, maxResults=1000)["imageIds"]
+    return {it["imageTag"]: it["imageDigest"] for it in found if "imageTag" in it}

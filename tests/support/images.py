@@ -90,7 +90,9 @@ def layer(files=None, media_type=OCI_LAYER):
     return blob
 
 
-def image(layers=None, *, architecture="amd64", docker=False, annotations=None, subject=None, **config):
+def image(
+    layers=None, *, architecture="amd64", docker=False, annotations=None, subject=None, **config
+):
     """An image for one platform. `config` goes into the config's own `config` member."""
     layers = [layer(media_type=DOCKER_LAYER if docker else OCI_LAYER)] if layers is None else layers
     settings = Blob(
@@ -99,7 +101,10 @@ def image(layers=None, *, architecture="amd64", docker=False, annotations=None, 
                 "architecture": architecture,
                 "os": "linux",
                 "config": config,
-                "rootfs": {"type": "layers", "diff_ids": [getattr(it, "diff_id", it.digest) for it in layers]},
+                "rootfs": {
+                    "type": "layers",
+                    "diff_ids": [getattr(it, "diff_id", it.digest) for it in layers],
+                },
             }
         ),
         DOCKER_CONFIG if docker else OCI_CONFIG,
@@ -148,7 +153,9 @@ def architecture_of(child):
     return json.loads(child.blobs[0].data).get("architecture")
 
 
-def artifact(artifact_type="application/vnd.example.sbom", *, subject=None, annotations=None, data=None):
+def artifact(
+    artifact_type="application/vnd.example.sbom", *, subject=None, annotations=None, data=None
+):
     """An OCI 1.1 artifact with the empty config; with `subject` a referrer of it."""
     empty = Blob(b"{}", OCI_EMPTY)
     content = Blob(secrets.token_bytes(64) if data is None else data, "text/plain")

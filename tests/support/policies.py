@@ -21,7 +21,9 @@ def policy(*statements):
 
 def allow(account, *actions, **more):
     """The text of a policy that lets an account do something."""
-    return policy(statement("Allow", {"AWS": f"arn:aws:iam::{account}:root"}, list(actions), **more))
+    return policy(
+        statement("Allow", {"AWS": f"arn:aws:iam::{account}:root"}, list(actions), **more)
+    )
 
 
 def deny(account, *actions, **more):

@@ -60,7 +60,9 @@ class Server:
             text += f'[[listeners]]\naddress = "127.0.0.1:{self.port}"\n'
             text += 'tls = "self-signed"\n' if tls else ""
         if "[accounts" not in config:
-            text += f'[accounts.{ACCOUNT}]\nname = "main"\n[accounts.{OTHER_ACCOUNT}]\nname = "other"\n'
+            text += (
+                f'[accounts.{ACCOUNT}]\nname = "main"\n[accounts.{OTHER_ACCOUNT}]\nname = "other"\n'
+            )
         if own_storage:
             for region in (REGION, OTHER_REGION):
                 text += f'[regions.{region}]\nstorage = "{self.data}/objects-{region}"\n'

@@ -23,7 +23,9 @@ class ShiftedAuth(SigV4Auth):
     def add_auth(self, request):
         request.context["timestamp"] = self.when.strftime("%Y%m%dT%H%M%SZ")
         self._modify_request_before_signing(request)
-        signature = self.signature(self.string_to_sign(request, self.canonical_request(request)), request)
+        signature = self.signature(
+            self.string_to_sign(request, self.canonical_request(request)), request
+        )
         self._inject_signature_to_request(request, signature)
 
 
@@ -51,7 +53,9 @@ def sign(server, made, *, key=None, secret=None, service="ecr", region=REGION, w
 
 def presign(server, made, expires=60, service="ecr", region=REGION):
     """Signs it in its query."""
-    SigV4QueryAuth(Credentials(*server.credentials()), service, region, expires=expires).add_auth(made)
+    SigV4QueryAuth(Credentials(*server.credentials()), service, region, expires=expires).add_auth(
+        made
+    )
     keep_secret(made.url.split("X-Amz-Signature=")[1])
     return made
 

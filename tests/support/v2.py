@@ -75,7 +75,12 @@ class V2:
 
     def put_manifest(self, repository, reference, image, **options):
         headers = {"Content-Type": image.media_type, **options.pop("headers", {})}
-        return self.put(f"/v2/{repository}/manifests/{reference}", data=image.manifest, headers=headers, **options)
+        return self.put(
+            f"/v2/{repository}/manifests/{reference}",
+            data=image.manifest,
+            headers=headers,
+            **options,
+        )
 
     def get_manifest(self, repository, reference, accept=ALL_TYPES, method="GET"):
         return self.request(

@@ -79,7 +79,9 @@ def test_a_range_across_appends(v2, repository):
         location = v2.append(location, part).headers["Location"]
     whole = b"".join(parts)
     assert v2.finish(location, digest(whole)).status_code == 201
-    answer = v2.get(f"/v2/{repository}/blobs/{digest(whole)}", headers={"Range": "bytes=19990-60009"})
+    answer = v2.get(
+        f"/v2/{repository}/blobs/{digest(whole)}", headers={"Range": "bytes=19990-60009"}
+    )
     assert answer.content == whole[19_990:60_010]
 
 

@@ -32,13 +32,20 @@ CHANGING = {"date", "x-amzn-requestid", "x-request-id"}
 def seen(answer):
     """Everything of an answer that a caller could compare."""
     headers = {key.lower(): value for key, value in answer.headers.items()}
-    return answer.status_code, {key: headers[key] for key in headers.keys() - CHANGING}, answer.content
+    return (
+        answer.status_code,
+        {key: headers[key] for key in headers.keys() - CHANGING},
+        answer.content,
+    )
 
 
 def test_the_challenge(registry, nobody_v2):
     answer = nobody_v2.get("/v2/")
     assert answer.status_code == 401
-    assert answer.headers["Www-Authenticate"] == f'Basic realm="{registry.url}/",service="ecr.amazonaws.com"'
+    assert (
+        answer.headers["Www-Authenticate"]
+        == f'Basic realm="{registry.url}/",service="ecr.amazonaws.com"'
+    )
     assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert answer.text.strip() == "Not Authorized"
@@ -92,7 +99,12 @@ def test_the_user_name_is_aws(registry):
 
 
 def test_every_answer_names_the_version(v2, repository):
-    for path in ("/v2/", "/v2/_catalog", f"/v2/{repository}/tags/list", f"/v2/{repository}/manifests/missing"):
+    for path in (
+        "/v2/",
+        "/v2/_catalog",
+        f"/v2/{repository}/tags/list",
+        f"/v2/{repository}/manifests/missing",
+    ):
         assert v2.get(path).headers["Docker-Distribution-Api-Version"] == "registry/2.0"
 
 
@@ -111,7 +123,10 @@ def test_a_host_names_the_registry(registry, other_account, name):
     # Under the default name the same path means the main account's registry.
     assert V2(local, password).get(f"/v2/{name}/tags/list").status_code == 403
     nobody = V2(local, host=registry.registry_host(OTHER_ACCOUNT)).get("/v2/")
-    assert f'realm="http://{registry.registry_host(OTHER_ACCOUNT)}/"' in nobody.headers["Www-Authenticate"]
+    assert (
+        f'realm="http://{registry.registry_host(OTHER_ACCOUNT)}/"'
+        in nobody.headers["Www-Authenticate"]
+    )
 
 
 def test_a_region_has_its_own_repositories(registry, v2, name):

@@ -29,7 +29,10 @@ def test_nothing_fails_and_nothing_is_skipped(fresh_registry, tmp_path):
     )
     done = run(tool("conformance"), env=environment, timeout=900)
     suite = ElementTree.parse(results / "junit.xml").getroot().find("testsuite")
-    counts = {key: int(suite.get(key) or 0) for key in ("tests", "failures", "errors", "skipped", "disabled")}
+    counts = {
+        key: int(suite.get(key) or 0)
+        for key in ("tests", "failures", "errors", "skipped", "disabled")
+    }
     print(f"conformance, sparse {sparse}: {counts}")
     bad = [
         f"{case.get('classname')} {case.get('name')}: {case.get('status')} "

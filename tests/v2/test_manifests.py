@@ -152,13 +152,21 @@ def test_sha512(v2, repository):
         (b"junk", OCI_MANIFEST),
         (b"[]", OCI_MANIFEST),
         (b"{}", OCI_MANIFEST),
-        (b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}', OCI_MANIFEST),
-        (b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}', OCI_MANIFEST),
+        (
+            b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}',
+            OCI_MANIFEST,
+        ),
+        (
+            b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}',
+            OCI_MANIFEST,
+        ),
         (b'{"schemaVersion":2,"manifests":[]}', "text/html"),
     ],
 )
 def test_what_is_no_manifest(v2, repository, body, content_type):
-    answer = v2.put(f"/v2/{repository}/manifests/1", data=body, headers={"Content-Type": content_type})
+    answer = v2.put(
+        f"/v2/{repository}/manifests/1", data=body, headers={"Content-Type": content_type}
+    )
     assert 400 <= answer.status_code < 500
     assert answer.json()["errors"][0]["code"]
     assert v2.get_manifest(repository, "1").status_code == 404
@@ -187,7 +195,9 @@ def test_a_manifest_that_is_too_large(v2, repository):
     assert answer.status_code == 413
 
 
-@pytest.mark.parametrize("reference", ["-bad", "a:b", "x" * 129, "sha256:abc", "sha256:" + "G" * 64])
+@pytest.mark.parametrize(
+    "reference", ["-bad", "a:b", "x" * 129, "sha256:abc", "sha256:" + "G" * 64]
+)
 def test_a_bad_reference(v2, repository, reference):
     answer = v2.put_manifest(repository, reference, image())
     assert answer.status_code == 400
@@ -225,7 +235,9 @@ def test_an_old_client_gets_a_converted_manifest(v2, repository):
     assert answer.headers["Content-Type"] == DOCKER_MANIFEST
     assert answer.headers["Docker-Content-Digest"] == digest(answer.content)
     assert json.loads(answer.content)["mediaType"] == DOCKER_MANIFEST
-    assert v2.get_manifest(repository, made.digest, accept=[DOCKER_MANIFEST]).content == made.manifest
+    assert (
+        v2.get_manifest(repository, made.digest, accept=[DOCKER_MANIFEST]).content == made.manifest
+    )
 
 
 def test_without_accept_it_comes_as_it_is(v2, repository):
@@ -240,7 +252,12 @@ def test_without_accept_it_comes_as_it_is(v2, repository):
 def test_a_mirror_may_name_its_origin(v2, repository):
     made = image()
     v2.push(repository, made, "1")
-    assert v2.get(f"/v2/{repository}/manifests/1?ns=docker.io", headers={"Accept": OCI_MANIFEST}).status_code == 200
+    assert (
+        v2.get(
+            f"/v2/{repository}/manifests/1?ns=docker.io", headers={"Accept": OCI_MANIFEST}
+        ).status_code
+        == 200
+    )
     assert v2.get(f"/v2/{repository}/blobs/{made.blobs[0].digest}?ns=docker.io").status_code == 200
 
 
@@ -270,7 +287,10 @@ def test_a_child_of_an_index_stays(v2, repository):
     child = made.children[0]
     answer = v2.delete(f"/v2/{repository}/manifests/{child.digest}")
     assert (answer.status_code, error_code(answer)) == (405, "UNSUPPORTED")
-    assert answer.json()["errors"][0]["message"] == f"Requested image referenced by manifest list: [{made.digest}]"
+    assert (
+        answer.json()["errors"][0]["message"]
+        == f"Requested image referenced by manifest list: [{made.digest}]"
+    )
     assert v2.get_manifest(repository, child.digest).content == child.manifest
     assert v2.delete(f"/v2/{repository}/manifests/{made.digest}").status_code == 202
     assert v2.delete(f"/v2/{repository}/manifests/{child.digest}").status_code == 202
@@ -280,7 +300,9 @@ def test_deleting_needs_the_right(v2, ecr, repository):
     made = image()
     v2.push(repository, made, "1")
     unused = v2.push_blob(repository, b"unused " + repository.encode())
-    ecr.set_repository_policy(repositoryName=repository, policyText=deny(ACCOUNT, "ecr:BatchDeleteImage"))
+    ecr.set_repository_policy(
+        repositoryName=repository, policyText=deny(ACCOUNT, "ecr:BatchDeleteImage")
+    )
     for path in (f"manifests/{made.digest}", "manifests/1", f"blobs/{unused}"):
         answer = v2.delete(f"/v2/{repository}/{path}")
         assert (answer.status_code, error_code(answer)) == (403, "DENIED")

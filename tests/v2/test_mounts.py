@@ -43,7 +43,10 @@ def test_what_cannot_be_mounted_is_uploaded(v2, name, repository, data, source):
     answer = mount(v2, repository, unknown, f"{name}-missing" if source == "missing" else source)
     assert answer.status_code == 202
     assert answer.headers["Location"].startswith(f"/v2/{repository}/blobs/uploads/")
-    assert v2.finish(answer.headers["Location"], v2.push_blob(repository, data), data).status_code == 201
+    assert (
+        v2.finish(answer.headers["Location"], v2.push_blob(repository, data), data).status_code
+        == 201
+    )
 
 
 def test_a_blob_that_is_there_already(v2, repository, data):
@@ -68,9 +71,13 @@ def test_a_source_that_denies_reading_is_an_upload(ecr, v2, repository, second_r
     assert v2.head(f"/v2/{second_repository}/blobs/{blob}").status_code == 404
 
 
-def test_a_stranger_mounts_only_what_he_may_read(ecr, v2, other_v2, repository, second_repository, data):
+def test_a_stranger_mounts_only_what_he_may_read(
+    ecr, v2, other_v2, repository, second_repository, data
+):
     blob = v2.push_blob(repository, data)
-    ecr.set_repository_policy(repositoryName=second_repository, policyText=allow(OTHER_ACCOUNT, *PUSH))
+    ecr.set_repository_policy(
+        repositoryName=second_repository, policyText=allow(OTHER_ACCOUNT, *PUSH)
+    )
     for source in (repository, f"{repository}-missing", None):
         answer = mount(other_v2, second_repository, blob, source)
         assert answer.status_code == 202

@@ -41,7 +41,9 @@ def test_an_image_is_there_and_so_are_key_and_token(fresh_registry, end):
     assert v2.get_manifest("app", "1").content == made.manifest
     for blob in made.blobs:
         assert v2.get(f"/v2/app/blobs/{blob.digest}").content == blob.data
-    assert ecr.list_images(repositoryName="app")["imageIds"] == [{"imageDigest": made.digest, "imageTag": "1"}]
+    assert ecr.list_images(repositoryName="app")["imageIds"] == [
+        {"imageDigest": made.digest, "imageTag": "1"}
+    ]
     token = ecr.describe_repositories(maxResults=1)
     assert token["repositories"][0]["repositoryName"] == "app"
 

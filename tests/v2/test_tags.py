@@ -63,7 +63,15 @@ def test_pages_hold_every_tag_once(v2, tagged, size):
 
 @pytest.mark.parametrize(
     ("last", "rest"),
-    [("9", ORDER[2:]), ("a", ORDER[6:]), ("a0", ORDER[7:]), ("b", []), ("zzz", []), ("0", ORDER), ("", ORDER)],
+    [
+        ("9", ORDER[2:]),
+        ("a", ORDER[6:]),
+        ("a0", ORDER[7:]),
+        ("b", []),
+        ("zzz", []),
+        ("0", ORDER),
+        ("", ORDER),
+    ],
 )
 def test_last_is_a_name_that_need_not_exist(v2, tagged, last, rest):
     assert v2.get(f"/v2/{tagged}/tags/list?last={last}").json()["tags"] == rest

@@ -137,7 +137,10 @@ def test_the_last_chunk_may_come_again(v2, repository, data):
     assert v2.finish(again.headers["Location"], digest(data), data[20_000:]).status_code == 201
 
 
-@pytest.mark.parametrize("content_range", ["junk", "5", "0-", "-5", "5-3", "bytes 0-9", "0-9/100", "a-b", "0-99999999999999999999"])
+@pytest.mark.parametrize(
+    "content_range",
+    ["junk", "5", "0-", "-5", "5-3", "bytes 0-9", "0-9/100", "a-b", "0-99999999999999999999"],
+)
 def test_a_bad_content_range(v2, repository, content_range):
     location = v2.start_upload(repository)
     answer = v2.patch(location, data=b"0123456789", headers={"Content-Range": content_range})
@@ -211,11 +214,17 @@ def test_the_registry_begins_and_the_api_ends(v2, ecr, repository, data):
     answer = v2.post(f"/v2/{repository}/blobs/uploads/")
     upload = answer.headers["Docker-Upload-UUID"]
     done = ecr.upload_layer_part(
-        repositoryName=repository, uploadId=upload, partFirstByte=0, partLastByte=len(data) - 1, layerPartBlob=data
+        repositoryName=repository,
+        uploadId=upload,
+        partFirstByte=0,
+        partLastByte=len(data) - 1,
+        layerPartBlob=data,
     )
     assert done["lastByteReceived"] == len(data) - 1
     assert v2.get(answer.headers["Location"]).headers["Range"] == f"0-{len(data) - 1}"
-    ecr.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=[digest(data)])
+    ecr.complete_layer_upload(
+        repositoryName=repository, uploadId=upload, layerDigests=[digest(data)]
+    )
     assert v2.get(f"/v2/{repository}/blobs/{digest(data)}").content == data
 
 
@@ -293,5 +302,7 @@ def test_two_writers_at_one_offset_and_no_third(registry, v2, repository, data):
 def test_a_location_with_a_query_goes_on(v2, repository, data):
     # Whatever the Location holds, the digest is one more parameter of it.
     location = v2.start_upload(repository)
-    answer = v2.put(with_query(with_query(location, "unknown", "1"), "digest", digest(data)), data=data)
+    answer = v2.put(
+        with_query(with_query(location, "unknown", "1"), "digest", digest(data)), data=data
+    )
     assert answer.status_code == 201
