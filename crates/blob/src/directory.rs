@@ -207,12 +207,7 @@ impl Folder {
         let directory =
             rustix::fs::openat(root, &path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
         let directory = Arc::new(directory?);
-        let (synced, counted, on_fatal) =
-            (Arc::clone(&directory), Arc::clone(syncs), Arc::clone(on_fatal));
-        let sync = SharedSync::new(move || {
-            counted.count_folder();
-            rustix::fs::fsync(&synced).map_err(io::Error::from).inspect_err(|error| on_fatal(error))
-        });
+        let sync = folder_sync(Arc::clone(&directory), Arc::clone(syncs), Arc::clone(on_fatal));
         Ok(Folder { directory, sync, syncs: Arc::clone(syncs) })
     }
 
@@ -289,10 +284,17 @@ impl Folder {
     }
 }
 
+fn folder_sync(directory: Arc<OwnedFd>, syncs: Arc<Syncs>, on_fatal: OnFatal) -> SharedSync {
+    SharedSync::new(move || {
+        syncs.count_folder();
+        rustix::fs::fsync(&directory).map_err(io::Error::from).inspect_err(|error| on_fatal(error))
+    })
+}
+
 /// A file's time of change. One before 1970 is a broken clock's and counts as 1970.
 fn modified(stat: &Stat) -> SystemTime {
     let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
-    let nanos = Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    let nanos = Duration::from_nanos(stat.st_mtime_nsec);
     SystemTime::UNIX_EPOCH + seconds + nanos
 }
 
