@@ -167,6 +167,8 @@ mod tests {
         check("DateEquals", "d", &["1768478400"], true);
         check("DateNotEquals", "d", &["2026-01-15T12:00:00Z"], false);
         check("DateGreaterThan", "d", &["2026"], true);
+        check("DateLessThan", "d", &["2026"], false);
+        check("DateLessThan", "d", &["2027"], true);
         check("DateGreaterThan", "d", &["2026-01"], true);
         check("DateLessThan", "d", &["2026-01-16"], true);
         check("DateLessThanEquals", "d", &["2026-01-15T12:00Z"], true);

@@ -299,6 +299,7 @@ mod tests {
         context.set("a:b", "");
         assert!(Template::parse("${a:b, 'c'}", GLOB).matches("c", &context));
         assert!(Template::parse("${a:b}", GLOB).matches("", &context));
+        assert!(Template::parse("*${a:b}", GLOB).matches("xyz", &context));
     }
 
     #[test]

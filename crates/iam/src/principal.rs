@@ -70,7 +70,7 @@ pub struct Principal {
     pub issuer_arn: Option<String>,
     /// The session name of a role session, or the name of a federated user.
     pub session_name: Option<String>,
-    /// The tags of the user or role, and those of the session, which win.
+    /// The tags of the user or role, then those of the session: of one key the last counts.
     pub tags: Vec<(String, String)>,
     /// The role belongs to a service: organization policies do not bind its sessions.
     pub service_linked: bool,

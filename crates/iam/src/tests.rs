@@ -129,6 +129,21 @@ fn a_deny_is_told_with_its_policy_where_the_caller_may_know_it() {
     let start = "with an explicit deny in a resource control policy";
     assert_eq!(sentence(&decide(policies)), format!("{start}: arn:aws:organizations::1"));
     assert_eq!(sentence(&decide_for(&alice(), "999999999999", policies)), start);
+    for (owner, shown) in [("o-mine", true), ("o-other", false)] {
+        let mut context = Context::new();
+        context.set("aws:PrincipalOrgID", "o-mine");
+        context.set("aws:ResourceOrgID", owner);
+        let decision = evaluate(&EvaluationRequest {
+            principal: &alice(),
+            action: "ecr:PutImage",
+            resource: APP,
+            resource_account: "999999999999".parse().unwrap(),
+            resource_level: true,
+            context: &context,
+            policies,
+        });
+        assert_eq!(sentence(&decision) != start, shown, "{owner}");
+    }
 }
 
 #[test]
@@ -187,11 +202,39 @@ fn boundary_and_session_policy_bind_what_names_the_role() {
             Policies { boundary: Some(&boundary), resource: &resource, ..Policies::default() };
         let decision = decide_for(&session(), "123456789012", policies);
         assert_eq!(decision.is_allowed(), allowed, "{name}");
+        let layer = if name == ROLE { Layer::Boundary } else { Layer::Identity };
+        assert!(allowed || decision.layer == layer, "{name}: {decision}");
     }
     let resource = names(ROLE);
     let resource = [ResourcePolicy::new(&resource)];
     let policies = Policies { resource: &resource, ..Policies::default() };
     assert!(decide_for(&session(), "123456789012", policies).is_allowed());
+}
+
+#[test]
+fn the_strongest_of_several_statements_counts() {
+    let (weak, strong) = (names("123456789012"), names(SESSION));
+    for policies in [[&weak, &strong], [&strong, &weak]] {
+        let resource = policies.map(ResourcePolicy::new);
+        let policies = Policies { resource: &resource, ..Policies::default() };
+        let decision = decide_for(&session(), "123456789012", policies);
+        assert_eq!(decision.principal_match, Some(PrincipalMatch::Direct));
+    }
+}
+
+#[test]
+fn a_service_has_no_policies_of_its_own() {
+    let service = Principal::service("lambda.amazonaws.com");
+    let everybody = names("*");
+    let boundary = deny(PolicyKind::Boundary);
+    let policies = Policies {
+        identity: &[deny(PolicyKind::Identity)],
+        boundary: Some(&boundary),
+        session: &[vec![deny(PolicyKind::Session)]],
+        resource: &[ResourcePolicy::new(&everybody)],
+        ..Policies::default()
+    };
+    assert!(decide_for(&service, "123456789012", policies).is_allowed());
 }
 
 #[test]
@@ -281,6 +324,28 @@ fn a_key_and_a_role_need_their_own_policy() {
         assert_eq!((decision.outcome, decision.layer), (Outcome::ImplicitDeny, layer));
         let listing = EvaluationRequest { resource: "*", resource_level: false, ..request };
         assert!(evaluate(&listing).is_allowed(), "{action}");
+        let reading = EvaluationRequest { action: "iam:GetRole", resource: ROLE, ..request };
+        assert!(evaluate(&reading).is_allowed());
+    }
+}
+
+#[test]
+fn an_action_without_resource_is_meant_by_a_star_only() {
+    let named = policy(
+        PolicyKind::Identity,
+        "'Effect':'Allow','Action':'*','Resource':'arn:aws:ecr:*:*:repository/*'",
+    );
+    for (resource_level, allowed) in [(true, true), (false, false)] {
+        let decision = evaluate(&EvaluationRequest {
+            principal: &alice(),
+            action: "ecr:DescribeRegistry",
+            resource: APP,
+            resource_account: "123456789012".parse().unwrap(),
+            resource_level,
+            context: &Context::new(),
+            policies: Policies { identity: std::slice::from_ref(&named), ..Policies::default() },
+        });
+        assert_eq!(decision.is_allowed(), allowed);
     }
 }
 
