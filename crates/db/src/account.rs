@@ -158,6 +158,11 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Every account's id, in order.
+    pub fn account_ids(&mut self) -> Result<Vec<String>, Error> {
+        self.query("SELECT id FROM account ORDER BY id", &[], |row| row.get(0))
+    }
+
     /// Every account's id, with the ids of its root user's access keys.
     pub fn root_keys_of_accounts(&mut self) -> Result<Vec<(String, String)>, Error> {
         self.query(
