@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,17 +131,12 @@ impl S3Store {
         }
     }
 
-    async fn put_large(
-        &self,
-        name: ObjectName,
-        first: Part,
-        body: ByteStream,
-    ) -> Result<u64, Error> {
+    async fn put_large(&self, name: ObjectName, first: Part, parts: Parts) -> Result<u64, Error> {
         let path = self.path(name);
         let id = self.client.create_multipart(&path).await.map_err(failed)?;
         let client = Arc::clone(&self.client);
         let mut upload = Upload { client, path, open: Some(id.clone()) };
-        match upload.send(name, &id, first, body).await {
+        match upload.send(name, &id, first, parts).await {
             Ok(size) => {
                 upload.open = None;
                 Ok(size)
@@ -159,12 +155,13 @@ impl S3Store {
 
 #[async_trait]
 impl BlobStore for S3Store {
-    async fn put(&self, name: ObjectName, mut body: ByteStream) -> Result<u64, Error> {
-        let first = Part::collect(&mut body).await?;
+    async fn put(&self, name: ObjectName, body: ByteStream) -> Result<u64, Error> {
+        let mut parts = Parts { body, rest: Bytes::new() };
+        let first = parts.next().await?;
         if first.last {
             self.put_small(name, first).await
         } else {
-            self.put_large(name, first, body).await
+            self.put_large(name, first, parts).await
         }
     }
 
@@ -213,29 +210,40 @@ impl BlobStore for S3Store {
     }
 }
 
-/// A part of a body, up to [`PART`] and what the last frame has more.
+/// A body that is cut into parts.
+struct Parts {
+    body: ByteStream,
+    rest: Bytes,
+}
+
+impl Parts {
+    /// The next part. All but the last have the same size: some servers want that.
+    async fn next(&mut self) -> Result<Part, Error> {
+        let mut frames = Vec::new();
+        let mut room = PART;
+        while room > 0 {
+            let mut frame = mem::take(&mut self.rest);
+            if frame.is_empty() {
+                match self.body.try_next().await? {
+                    Some(next) => frame = next,
+                    None => return Ok(Part { frames, last: true }),
+                }
+            }
+            self.rest = frame.split_off(room.min(frame.len()));
+            room -= frame.len();
+            frames.push(frame);
+        }
+        Ok(Part { frames, last: false })
+    }
+}
+
+/// Frames that are sent together. The last part may be empty.
 struct Part {
     frames: Vec<Bytes>,
     last: bool,
 }
 
 impl Part {
-    async fn collect(body: &mut ByteStream) -> Result<Part, Error> {
-        let mut frames = Vec::new();
-        let mut size = 0;
-        while size < PART {
-            match body.next().await {
-                Some(frame) => {
-                    let frame = frame?;
-                    size += frame.len();
-                    frames.push(frame);
-                }
-                None => return Ok(Part { frames, last: true }),
-            }
-        }
-        Ok(Part { frames, last: false })
-    }
-
     fn size(&self) -> u64 {
         let size = self.frames.iter().map(Bytes::len).sum::<usize>();
         u64::try_from(size).expect("a size in memory fits u64")
@@ -259,27 +267,27 @@ impl Upload {
         name: ObjectName,
         id: &MultipartId,
         first: Part,
-        mut body: ByteStream,
+        mut parts: Parts,
     ) -> Result<u64, Error> {
-        let mut parts: Vec<PartId> = Vec::new();
+        let mut ids: Vec<PartId> = Vec::new();
         let mut size = 0;
         let mut part = first;
         while !part.last {
             size += part.size();
-            let sent = self.client.put_part(&self.path, id, parts.len(), part.payload());
-            let (sent, next) = tokio::join!(sent, Part::collect(&mut body));
-            parts.push(sent.map_err(failed)?);
+            let sent = self.client.put_part(&self.path, id, ids.len(), part.payload());
+            let (sent, next) = tokio::join!(sent, parts.next());
+            ids.push(sent.map_err(failed)?);
             part = next?;
         }
         if part.size() > 0 {
             size += part.size();
-            let sent = self.client.put_part(&self.path, id, parts.len(), part.payload()).await;
-            parts.push(sent.map_err(failed)?);
+            let sent = self.client.put_part(&self.path, id, ids.len(), part.payload()).await;
+            ids.push(sent.map_err(failed)?);
         }
         if head(&self.client, &self.path).await?.is_some() {
             return Err(Error::Exists(name));
         }
-        self.client.complete_multipart(&self.path, id, parts).await.map_err(failed)?;
+        self.client.complete_multipart(&self.path, id, ids).await.map_err(failed)?;
         Ok(size)
     }
 
@@ -315,4 +323,35 @@ async fn head(client: &AmazonS3, path: &Path) -> Result<Option<ObjectMeta>, Erro
 
 fn failed(error: object_store::Error) -> Error {
     Error::Io(io::Error::other(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn parts_have_one_size_but_for_the_last() {
+        let frame = Bytes::from(vec![7; 3_000_001]);
+        for (frames, last) in [(0, 0), (1, 3_000_001), (6, 6 * 3_000_001 - 2 * PART)] {
+            let body = stream::iter(vec![frame.clone(); frames]).map(Ok);
+            let mut parts = Parts { body: Box::pin(body), rest: Bytes::new() };
+            let mut part = parts.next().await.unwrap();
+            while !part.last {
+                assert_eq!(part.size(), u64::try_from(PART).unwrap());
+                part = parts.next().await.unwrap();
+            }
+            assert_eq!(part.size(), u64::try_from(last).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let credentials = S3Credentials {
+            access_key_id: "AKIAEXAMPLE".to_owned(),
+            secret_access_key: "hidden".to_owned(),
+            session_token: Some("hidden too".to_owned()),
+        };
+        let text = format!("{credentials:?}");
+        assert!(text.contains("AKIAEXAMPLE") && !text.contains("hidden"), "{text}");
+    }
 }

@@ -136,16 +136,13 @@ impl Unfinished {
     }
 
     fn try_write(&mut self, mut piece: Piece) -> Result<(), Errno> {
-        // While bytes still stream the folder's sync costs no time. When all are there it
-        // comes after the file's, which on a journaling file system has done its work.
-        if !piece.last && self.folder_sync.is_none() {
-            self.folder_sync = Some(self.folder.sync.ask());
-        }
+        // The folder's sync needs the file's name and not its bytes, so it runs while they
+        // are written and, in a longer transfer, long before the last of them has come.
+        self.folder_sync.get_or_insert_with(|| self.folder.sync.ask());
         self.write_all(&mut piece.frames)?;
         if piece.last {
             self.folder.syncs.count_file();
             rustix::fs::fdatasync(&self.file)?;
-            self.folder_sync.get_or_insert_with(|| self.folder.sync.ask());
         }
         Ok(())
     }
