@@ -10,7 +10,7 @@
 //!
 //! There are two stores, [`DirectoryStore`] and [`S3Store`]. A test that needs one takes a
 //! `DirectoryStore` in a temporary directory; there is no in-memory one to keep honest.
-//! [`cobblestone`] is the chunked encryption, [`seal`] and [`reader`] join it to a store.
+//! [`cobblestone`] is the chunked encryption; [`seal()`] and [`BlobReader`] join it to a store.
 
 pub mod cobblestone;
 #[cfg(test)]

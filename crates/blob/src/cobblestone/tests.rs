@@ -218,6 +218,8 @@ fn lengths_that_cannot_be_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn pieces_of_any_size_seal_to_the_same(
         size in 0usize..600_000, step in 1usize..400_000, other in 1usize..400_000,
