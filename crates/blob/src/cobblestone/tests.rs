@@ -230,7 +230,9 @@ proptest! {
         prop_assert!(one == sealed(&OWN_KEY, OWN_SALT, b"", &plain, other));
         prop_assert!(opened(&OWN_KEY, b"", &one, size).unwrap() == plain);
     }
+}
 
+proptest! {
     /// A span's chunks are whole, hold the range, and no fewer would.
     #[test]
     fn a_span_holds_its_range(size in 0u64..200_000, start in 0u64..200_000, length in 0u64..100_000) {
