@@ -2,6 +2,7 @@
 //! noted, and with which keys. Nothing here knows an image.
 
 pub mod access;
+mod access_key;
 pub mod audit;
 pub mod clock;
 mod error;
@@ -10,6 +11,7 @@ pub mod keys;
 mod request;
 mod services;
 
+pub use access_key::AccessKey;
 pub use clock::Clock;
 pub use error::{Error, Result};
 pub use request::{Caller, Origin, Request};

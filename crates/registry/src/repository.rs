@@ -4,7 +4,7 @@ use bonded_account::Tags;
 use sha2::{Digest as _, Sha256};
 
 use crate::ecr::types::{ImageTagMutabilityExclusionFilter, Tag};
-use crate::{Error, Result, check};
+use crate::{Call, Error, Result, check, repository_arn};
 
 /// Tags that a repository may have.
 pub const MAX_TAGS: usize = 50;
@@ -149,4 +149,32 @@ pub fn tags_hash(tags: &Tags) -> Option<[u8; 32]> {
     sorted.sort();
     let text = serde_json::to_vec(&sorted).expect("strings are JSON");
     Some(Sha256::digest(&text).into())
+}
+
+/// A page of repository names, in byte order.
+#[derive(Clone, Debug)]
+pub struct NamesPage {
+    pub names: Vec<String>,
+    /// Whether there are more after the last one.
+    pub more: bool,
+}
+
+/// Up to `limit` names of the call's registry after `after`, which need not exist: for
+/// `GET /v2/_catalog`. Who may describe `repository/*` sees them all.
+pub async fn names_page(call: &Call, after: &str, limit: i64) -> Result<NamesPage> {
+    let arn = repository_arn(call.region(), &call.account, "*");
+    call.authorize("ecr:DescribeRepositories", &call.account, &arn).await?;
+    if limit <= 0 {
+        return Ok(NamesPage { names: Vec::new(), more: false });
+    }
+    let (account, region) = (call.account.to_string(), call.region().to_owned());
+    let after = after.to_owned();
+    let rows = call
+        .db()
+        .read(move |tx| tx.repository_names(&account, &region, &after, limit + 1))
+        .await?;
+    let mut names: Vec<_> = rows.into_iter().map(|(_, name)| name).collect();
+    let more = i64::try_from(names.len()).unwrap_or(i64::MAX) > limit;
+    names.truncate(usize::try_from(limit).unwrap_or(0));
+    Ok(NamesPage { names, more })
 }
