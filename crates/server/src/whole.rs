@@ -101,7 +101,6 @@ mod tests {
     use std::convert::Infallible;
 
     use futures::FutureExt as _;
-    use futures::executor::block_on;
     use futures::stream;
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
@@ -114,34 +113,32 @@ mod tests {
         StreamBody::new(stream::iter(frames))
     }
 
-    #[test]
-    fn bodies_are_read_to_their_limit() {
+    #[tokio::test]
+    async fn bodies_are_read_to_their_limit() {
         let memory = BodyMemory::new(1024);
-        let whole = |limit| {
-            let body = streamed(&[b"abc", b"de"]);
-            block_on(memory.read(body, limit, |_| {})).map(|held| held.bytes)
-        };
-        assert_eq!(whole(5).unwrap(), b"abcde");
-        assert_eq!(whole(4), Err(ReadError::TooLarge));
+        let held = memory.read(streamed(&[b"abc", b"de"]), 5, |_| {}).await;
+        assert_eq!(held.unwrap().bytes, b"abcde");
+        let held = memory.read(streamed(&[b"abc", b"de"]), 4, |_| {}).await;
+        assert_eq!(held.unwrap_err(), ReadError::TooLarge);
         let full = Full::new(Bytes::from_static(b"abcde"));
-        let held = block_on(memory.read(full, 4, |_| {}));
+        let held = memory.read(full, 4, |_| {}).await;
         assert_eq!(held.unwrap_err(), ReadError::TooLarge);
     }
 
-    #[test]
-    fn frames_are_shown() {
+    #[tokio::test]
+    async fn frames_are_shown() {
         let mut seen = Vec::new();
         let show = |frame: &[u8]| seen.push(frame.to_vec());
-        block_on(read(streamed(&[b"abc", b"de"]), 9, show)).unwrap();
+        read(streamed(&[b"abc", b"de"]), 9, show).await.unwrap();
         assert_eq!(seen, [b"abc".to_vec(), b"de".to_vec()]);
     }
 
-    #[test]
-    fn large_bodies_wait_for_memory() {
+    #[tokio::test]
+    async fn large_bodies_wait_for_memory() {
         let memory = BodyMemory::new(200 * 1024);
         let large = || Full::new(Bytes::from(vec![7; 150 * 1024]));
         let limit = 1024 * 1024;
-        let held = block_on(memory.read(large(), limit, |_| {})).unwrap();
+        let held = memory.read(large(), limit, |_| {}).await.unwrap();
         assert!(memory.read(large(), limit, |_| {}).now_or_never().is_none());
         drop(held);
         assert!(memory.read(large(), limit, |_| {}).now_or_never().is_some());

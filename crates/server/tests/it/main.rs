@@ -1,0 +1,14 @@
+//! The whole service in process: both planes over an SQLite database, a directory store and a
+//! stopped clock, all of the test's own.
+
+mod access;
+mod blobs;
+mod first_start;
+mod harness;
+mod json_protocol;
+mod manifests;
+mod one_truth;
+mod repositories;
+mod tidy;
+mod tokens;
+mod uploads;
