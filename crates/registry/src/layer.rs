@@ -21,6 +21,8 @@
 mod body;
 mod link;
 mod mount;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -58,7 +60,9 @@ pub async fn find(call: &Call, permit: &Permit, digest: &Digest) -> Result<Layer
     if is_stale(call, row.unused_since) {
         refresh(call, permit, vec![text]).await?;
     }
-    Ok(Layer { digest: digest.clone(), size: unsigned(row.size), row })
+    let size = unsigned(row.size);
+    call.add("layerSize", size);
+    Ok(Layer { digest: *digest, size, row })
 }
 
 /// Which of these digests a repository has.

@@ -6,6 +6,8 @@ pub mod check;
 pub mod ecr;
 mod error;
 pub mod event;
+#[cfg(test)]
+mod harness;
 pub mod image;
 pub mod jobs;
 pub mod layer;

@@ -26,7 +26,7 @@ const ACTION: &str = "ecr:GetDownloadUrlForLayer";
 /// # Errors
 /// `LayerNotFound`; `LayerInaccessible` for a layer that no image uses.
 pub async fn link(call: &Call, permit: &Permit, digest: &Digest) -> Result<String> {
-    let layer = find(call, permit, digest).await?;
+    find(call, permit, digest).await?;
     let (repository_id, text) = (permit.id, digest.to_string());
     let used = {
         let text = text.clone();
@@ -39,7 +39,6 @@ pub async fn link(call: &Call, permit: &Permit, digest: &Digest) -> Result<Strin
             registry_id: permit.account,
         });
     }
-    call.add("layerSize", layer.size);
     let caller = &call.request.caller;
     let link = Link {
         repository_id: permit.id,
@@ -128,6 +127,5 @@ async fn open(
     });
     call.set_parameters(RawValue::from_string(parameters.to_string()).ok());
     let layer = find(call, &permit, digest).await?;
-    call.add("layerSize", layer.size);
     Ok(Some((permit, layer)))
 }

@@ -57,11 +57,12 @@ where
     E: From<Error>,
     S: Stream<Item = Result<Bytes, E>>,
 {
-    if last.length != Some(0) {
+    let brings_bytes = last.length != Some(0);
+    if brings_bytes {
         also(call, permit, "ecr:UploadLayerPart").await?;
     }
     let open = Open::find(call, permit, id).await?;
-    let _running = call.registry.appends.begin(id)?;
+    let _running = brings_bytes.then(|| call.registry.appends.begin(id)).transpose()?;
     check_parts(permit, &open, &wanted)?;
     finish(call, permit, &open, wanted, last, body).await
 }
@@ -151,7 +152,7 @@ where
     };
     let digest = hasher.finish();
     if !matches(call, permit, open, &wanted, &digest).await? {
-        drop(Undo::upload(&call.registry, open.row.id, &permit.region));
+        Undo::upload(&call.registry, open.row.id, &permit.region).now().await;
         return Err(Error::InvalidLayer.into());
     }
     commit(call, permit, open, &wanted, digest, stored).await.map_err(E::from)

@@ -38,6 +38,12 @@ impl Undo {
         Undo { registry: Arc::clone(registry), what, settled: false }
     }
 
+    /// Undoes it before the answer.
+    pub(super) async fn now(mut self) {
+        self.settled = true;
+        self.what.clone().undo_or_tell(&self.registry).await;
+    }
+
     /// There is nothing to undo any more.
     pub(super) fn settle(mut self) {
         self.settled = true;
@@ -53,18 +59,18 @@ impl Drop for Undo {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let registry = Arc::clone(&self.registry);
         let what = self.what.clone();
-        runtime.spawn(async move {
-            if let Err(error) = what.undo(&registry).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "an append that failed is cleaned up later"
-                );
-            }
-        });
+        runtime.spawn(async move { what.undo_or_tell(&registry).await });
     }
 }
 
 impl What {
+    async fn undo_or_tell(self, registry: &Registry) {
+        if let Err(error) = self.undo(registry).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::info!(error, "an upload that failed is cleaned up later");
+        }
+    }
+
     async fn undo(self, registry: &Registry) -> Result<()> {
         let now = registry.now();
         registry
