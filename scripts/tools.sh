@@ -159,7 +159,7 @@ npm_install() {
   rm -rf "$tools/node"
   mkdir -p "$tools/node"
   # shellcheck disable=SC2086 # a list of packages
-  (cd "$tools/node" && quietly npm install --no-audit --no-fund --no-package-lock --ignore-scripts $node_packages)
+  (cd "$tools/node" && quietly timeout 600 npm install --no-audit --no-fund --no-package-lock --ignore-scripts $node_packages)
 }
 
 node_sdk() {

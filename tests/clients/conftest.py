@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -124,18 +125,19 @@ def ctr(tmp_path_factory):
 
 @pytest.fixture
 def podman(tmp_path, hello):
-    """podman with a storage of its own."""
-    env = environment(tmp_path, XDG_RUNTIME_DIR=tmp_path)
-    return Program(
-        debian("podman"),
-        "--root",
-        f"{tmp_path}/root",
-        "--runroot",
-        f"{tmp_path}/run",
-        "--storage-driver",
-        "vfs",
-        "--cgroup-manager",
-        "cgroupfs",
-        env=env,
-        cwd=hello,
-    )
+    """podman with a storage of its own. It refuses a run root of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="podman") as run_root:
+        env = environment(tmp_path, XDG_RUNTIME_DIR=run_root)
+        yield Program(
+            debian("podman"),
+            "--root",
+            f"{tmp_path}/root",
+            "--runroot",
+            run_root,
+            "--storage-driver",
+            "vfs",
+            "--cgroup-manager",
+            "cgroupfs",
+            env=env,
+            cwd=hello,
+        )

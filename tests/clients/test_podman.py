@@ -62,8 +62,8 @@ def test_search_by_listing_tags(logged_in, registry, repository):
     for tag in ("1", "2"):
         podman("tag", f"{name}:1", f"{name}:{tag}")
         podman("push", "-q", "--tls-verify=false", f"{name}:{tag}")
-    said = podman("search", "--list-tags", "--tls-verify=false", "--format", "{{.Tag}}", name)
-    assert sorted(said.split()) == ["1", "2"]
+    said = podman("search", "--list-tags", "--tls-verify=false", "--format", "json", name)
+    assert json.loads(said) == [{"Name": name, "Tags": ["1", "2"]}]
 
 
 def test_without_login(podman, registry, repository):

@@ -214,7 +214,7 @@ def test_34_framing_that_lies(registry, v2, repository, headers):
     connection.shutdown(socket.SHUT_WR)
     answer = connection.recv(4096)
     connection.close()
-    assert answer == b"" or answer.split(b" ", 2)[1][:1] == b"4", answer[:100]
+    assert answer == b"" or answer.split(b" ", 2)[1] in (b"400", b"411", b"413", b"501"), answer
     assert v2.get(location).headers["Range"] == "0-0"
 
 
