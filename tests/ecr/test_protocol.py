@@ -12,6 +12,7 @@ import requests
 
 from support.server import OTHER_ACCOUNT
 from support.signed import code, presign, request, send, sign
+from support.wait import until
 
 
 def now():
@@ -241,13 +242,19 @@ def test_a_length_is_needed_only_for_much(registry, name):
     assert send(made).status_code == 200
 
 
-def test_an_id_comes_back(registry):
+def test_the_callers_id_stands_beside_ours(registry):
+    """Ours is in the answer, so that nobody forges it; the log has both in one line."""
     made = request(registry, "DescribeRegistry")
     made.headers["X-Request-Id"] = "my-own-id-0123456789"
     answer = send(sign(registry, made))
-    assert "my-own-id-0123456789" in (
-        answer.headers.get("X-Request-Id"),
-        answer.headers["x-amzn-RequestId"],
+    ours = answer.headers["x-amzn-RequestId"]
+    assert answer.headers["X-Request-Id"] == ours != "my-own-id-0123456789"
+    until(
+        lambda: any(
+            ours in line and "my-own-id-0123456789" in line
+            for line in registry.log.text().splitlines()
+        ),
+        "one line has both ids",
     )
 
 

@@ -11,6 +11,7 @@ from support.v2 import V2
 LIMITS = """
 [limits]
 header_time = "1s"
+idle_time = "1s"
 body_stall = "1s"
 connections_per_address = 20
 uploads_per_principal = 5
