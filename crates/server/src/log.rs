@@ -1,0 +1,64 @@
+//! Where log lines go: through one bounded buffer to one thread that writes them.
+//!
+//! **Invariant:** a request never waits for whoever reads the log. When the buffer is full,
+//! lines are dropped and counted, and the log says how many.
+
+mod lines;
+mod otlp;
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use crate::config::{Log, LogFormat};
+
+pub use lines::{Lines, Writer};
+
+/// The running log. Dropping it writes what is buffered.
+pub struct Logging {
+    pub lines: Lines,
+    tracer: Option<SdkTracerProvider>,
+    _writer: Writer,
+}
+
+/// Sends everything of `tracing` to standard error, and spans to a collector if one is named.
+/// Must run inside the runtime, once in a process.
+pub fn start(log: &Log) -> anyhow::Result<Logging> {
+    let is_terminal = std::io::stderr().is_terminal();
+    let (lines, writer) = Lines::to(Box::new(std::io::stderr())).context("start the log")?;
+    let tracer = log.otlp_endpoint.as_deref().map(otlp::provider).transpose()?;
+    let filter = EnvFilter::try_new(&log.level).context("log.level")?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(layer(log.format, is_terminal, lines.clone()))
+        .with(tracer.as_ref().map(otlp::layer))
+        .try_init()
+        .context("start the log")?;
+    Ok(Logging { lines, tracer, _writer: writer })
+}
+
+fn layer(
+    format: LogFormat,
+    is_terminal: bool,
+    lines: Lines,
+) -> Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync> {
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
+    match format {
+        LogFormat::Text => layer.with_ansi(is_terminal).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        if let Some(tracer) = &self.tracer
+            && let Err(error) = tracer.shutdown()
+        {
+            tracing::warn!(%error, "the last spans were not exported");
+        }
+    }
+}
