@@ -140,11 +140,7 @@ pub fn records(request: &Request, event: &Event, outcome: &Outcome<'_>) -> Vec<P
         let record = Record { who, ..own.clone() };
         placed.push(Placed { account: owner.clone(), region: request.region.clone(), record });
     }
-    placed.push(Placed {
-        account: caller.clone(),
-        region: request.region.clone(),
-        record: own,
-    });
+    placed.push(Placed { account: caller.clone(), region: request.region.clone(), record: own });
     placed
 }
 
@@ -232,15 +228,10 @@ impl Record {
         let parameters =
             self.parameters.as_ref().and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
         members.insert("requestParameters".to_owned(), parameters.unwrap_or(Value::Null));
-        members.insert(
-            "responseElements".to_owned(),
-            self.response.clone().unwrap_or(Value::Null),
-        );
+        members.insert("responseElements".to_owned(), self.response.clone().unwrap_or(Value::Null));
         if !self.additional.is_empty() {
-            members.insert(
-                "additionalEventData".to_owned(),
-                Value::Object(self.additional.clone()),
-            );
+            members
+                .insert("additionalEventData".to_owned(), Value::Object(self.additional.clone()));
         }
         members.insert("requestID".to_owned(), json!(self.request_id));
         members.insert("eventID".to_owned(), json!(event_id));
@@ -257,8 +248,7 @@ impl Record {
         }
         members.insert("eventCategory".to_owned(), json!("Management"));
         if let Some((version, suite, host)) = &self.tls {
-            let details =
-                json!({ "tlsVersion": version, "cipherSuite": suite, "clientProvidedHostHeader": host });
+            let details = json!({ "tlsVersion": version, "cipherSuite": suite, "clientProvidedHostHeader": host });
             members.insert("tlsDetails".to_owned(), details);
         }
         out

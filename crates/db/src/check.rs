@@ -27,6 +27,17 @@ pub struct CheckedImage {
     pub domain: KeyDomainRow,
 }
 
+/// An object that a segment names.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentObject {
+    /// 16 bytes.
+    pub object: [u8; 16],
+    /// The blob, or the upload that will become it.
+    pub blob_id: Uuid,
+    /// Bytes of plaintext.
+    pub plain_size: i64,
+}
+
 /// How much there is to walk through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -79,6 +90,12 @@ impl Tx<'_> {
         )
     }
 
+    /// Whose upload a blob's key was sealed for, which changes when its segments are replaced;
+    /// `None` if the blob is gone.
+    pub fn blob_key_owner(&mut self, id: &Uuid) -> Result<Option<Uuid>, Error> {
+        self.query_opt("SELECT key_owner FROM blob WHERE id = $1", &[id.into()], |row| row.get(0))
+    }
+
     /// Images by id, after `after`.
     pub fn images_to_check(
         &mut self,
@@ -128,14 +145,20 @@ impl Tx<'_> {
         region: &str,
         after: &[u8],
         limit: i64,
-    ) -> Result<Vec<([u8; 16], Uuid)>, Error> {
+    ) -> Result<Vec<SegmentObject>, Error> {
         self.query(
-            "SELECT s.object, s.blob_id FROM segment s \
+            "SELECT s.object, s.blob_id, s.plain_size FROM segment s \
              LEFT JOIN blob b ON b.id = s.blob_id LEFT JOIN upload u ON u.id = s.blob_id \
              JOIN key_domain d ON d.id = COALESCE(b.key_domain, u.key_domain) \
              WHERE d.region = $1 AND s.object > $2 ORDER BY s.object LIMIT $3",
             &[region.into(), after.into(), limit.into()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| {
+                Ok(SegmentObject {
+                    object: row.get(0)?,
+                    blob_id: row.get(1)?,
+                    plain_size: row.get(2)?,
+                })
+            },
         )
     }
 

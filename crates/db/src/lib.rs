@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod blob;
 mod check;
 mod error;
 mod garbage;
@@ -17,6 +18,7 @@ mod repository;
 mod sqlite;
 mod tag;
 mod tx;
+mod upload;
 mod value;
 
 use std::path::PathBuf;
@@ -28,7 +30,8 @@ pub use access::{
     RepositoryAccessRow, RepositoryBy, ResourcePolicyRow,
 };
 pub use account::{NewAccount, NewKeyDomain};
-pub use check::{CheckedBlob, CheckedImage, Totals};
+pub use blob::{AvailableLayer, BlobRow, LayerRow, NewBlob, SegmentRow};
+pub use check::{CheckedBlob, CheckedImage, SegmentObject, Totals};
 pub use error::Error;
 pub use garbage::UnusedMembership;
 pub use image::{ImageFilter, ImageRow, NewImage};
@@ -40,6 +43,7 @@ pub use removal::RemovalRow;
 pub use repository::{AccountSetting, NewRepository, RepositoryRow};
 pub use tag::{ImageTagPlace, ImageTagRow, TagChange, TagRow};
 pub use tx::Tx;
+pub use upload::{Append, NewSegment, UploadRow};
 pub use value::{FromColumn, Param, Row, Value};
 
 use crate::sqlite::{Job, Sqlite};

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bonded_account::access::Ask;
+use bonded_account::access::{Ask, Subject};
 use bonded_account::audit::{self, Event, Outcome, Resource};
 use bonded_account::clock::new_id;
 use bonded_account::keys::{DataKeyOf, SealingKey};
@@ -242,19 +242,26 @@ impl Call {
     ) -> Result<()> {
         let registry_scope_v1 =
             loaded.row.registry.as_ref().is_some_and(|registry| registry.policy_scope == "V1");
-        let decision = self.request.decide(
-            &loaded.identity,
-            &bonded_account::access::Subject {
-                ask,
-                resource_arn,
-                resource_account: account,
-                resource_tags: loaded.tags.as_deref().map_or(&[], Vec::as_slice),
-                repository_policy: loaded.repository_policy.as_ref(),
-                registry_policy: loaded.registry_policy.as_ref(),
-                registry_scope_v1,
-            },
-        );
-        decision.map_err(Error::AccessDenied)
+        let subject = Subject {
+            ask,
+            resource_arn,
+            resource_account: account,
+            resource_tags: loaded.tags.as_deref().map_or(&[], Vec::as_slice),
+            repository_policy: loaded.repository_policy.as_ref(),
+            registry_policy: loaded.registry_policy.as_ref(),
+            registry_scope_v1,
+        };
+        let Err(sentence) = self.request.decide(&loaded.identity, &subject) else {
+            return Ok(());
+        };
+        // A deny in the repository's own policy has a sentence of its own, which would tell that
+        // the repository exists: whom a missing one is denied too is told that denial.
+        let missing = Subject { resource_tags: &[], repository_policy: None, ..subject };
+        let sentence = match self.request.decide(&loaded.identity, &missing) {
+            Ok(()) => sentence,
+            Err(as_if_missing) => as_if_missing,
+        };
+        Err(Error::AccessDenied(sentence))
     }
 
     /// One statement when all that it names is in memory; else one snapshot of everything.

@@ -7,14 +7,14 @@ mod referrers;
 
 use bonded_account::keys::{Purpose, column};
 use bonded_db::ImageRow;
-use bonded_oci::{Digest, Reference};
+use bonded_oci::Reference;
 use bytes::Bytes;
 use uuid::Uuid;
 
 pub use delete::{Deleted, delete_by_digest, delete_tag};
-pub use list::{TagsPage, tags_page};
+pub use list::{MAX_TAGS_PAGE, TagsPage, tags_page};
 pub use put::{Plane, Put, PutAnswer, put};
-pub use referrers::{ReferrersPage, referrers};
+pub use referrers::{MAX_REFERRERS_PAGE, ReferrersPage, referrers};
 
 use crate::{Call, Error, Permit, Result};
 
@@ -109,11 +109,4 @@ pub fn reference_not_found(permit: &Permit, reference: &Reference) -> Error {
         Reference::Digest(digest) => not_found(permit, Some(&digest.to_string()), None),
         Reference::Tag(tag) => not_found(permit, None, Some(tag.as_str())),
     }
-}
-
-/// A digest of a row: rows hold none that does not parse.
-pub(crate) fn digest_of(row: &ImageRow) -> Result<Digest> {
-    row.digest
-        .parse()
-        .map_err(|_| Error::Internal(anyhow::anyhow!("image {} has a digest of no form", row.id)))
 }

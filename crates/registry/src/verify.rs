@@ -102,7 +102,7 @@ async fn check(
     progress: &mut impl FnMut(Progress),
 ) -> Result<Report> {
     let mut report = Report::default();
-    let totals = registry.db().read(bonded_db::Tx::totals).await?;
+    let totals = registry.db().read(|tx| tx.totals()).await?;
     let mut done = Progress { totals, ..Progress::default() };
     progress(done);
     let mut after = Uuid::nil();
@@ -177,15 +177,15 @@ async fn read_blob(registry: &Registry, blob: &CheckedBlob) -> Result<(), String
     let id = blob.id;
     let rows = registry
         .db()
-        .read(move |tx| tx.segments_of(&id))
+        .read(move |tx| tx.segments(&id))
         .await
         .map_err(|error: bonded_db::Error| error.to_string())?;
     let segments: Vec<_> = rows
         .iter()
         .map(|row| Segment {
             object: ObjectName(row.object),
-            offset: row.plain_offset.try_into().unwrap_or(0),
-            size: row.plain_size.try_into().unwrap_or(0),
+            offset: row.offset.try_into().unwrap_or(0),
+            size: row.size.try_into().unwrap_or(0),
         })
         .collect();
     let size = u64::try_from(blob.size).unwrap_or(0);

@@ -123,7 +123,10 @@ async fn write(db: &Db, clock: &Clock, batch: &mut Vec<Waiting>, depth: &AtomicU
             Ok(()) => break,
             // Nothing is dropped: requests wait behind a full queue until the database is back.
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "audit block not written");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "audit block not written"
+                );
                 tokio::time::interval_at(tokio::time::Instant::now() + WRITE_EVERY, WRITE_EVERY)
                     .tick()
                     .await;
@@ -132,7 +135,8 @@ async fn write(db: &Db, clock: &Clock, batch: &mut Vec<Waiting>, depth: &AtomicU
     }
     depth.fetch_sub(count, Ordering::Relaxed);
     for written in waiting {
-        drop(written.send(()));
+        // Who has gone away does not want to know.
+        let _ = written.send(());
     }
 }
 

@@ -189,8 +189,7 @@ impl KeyRing {
         let id = key_id(sealed).ok_or(Unsealed)?;
         let keys = self.tokens.load();
         let opens = |key: &&TokenKey| {
-            key.key.id() == id
-                && key.retired_at.is_none_or(|at| now < at + TOKEN_KEY_GRACE_MICROS)
+            key.key.id() == id && key.retired_at.is_none_or(|at| now < at + TOKEN_KEY_GRACE_MICROS)
         };
         keys.iter().rev().find(opens).ok_or(Unsealed)?.key.open(purpose, b"", sealed)
     }

@@ -116,12 +116,7 @@ fn seal(keys: &KeyRing, purpose: Purpose, value: &impl Serialize) -> String {
     URL_SAFE_NO_PAD.encode(keys.seal_token(purpose, &plain))
 }
 
-fn open<T: DeserializeOwned>(
-    keys: &KeyRing,
-    purpose: Purpose,
-    text: &str,
-    now: i64,
-) -> Option<T> {
+fn open<T: DeserializeOwned>(keys: &KeyRing, purpose: Purpose, text: &str, now: i64) -> Option<T> {
     let sealed = sealed_bytes(text)?;
     let plain = keys.open_token(purpose, &sealed, now).ok()?;
     serde_json::from_slice(&plain).ok()

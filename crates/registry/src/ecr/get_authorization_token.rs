@@ -10,7 +10,7 @@ use crate::ecr::types::timestamp;
 use crate::{Call, Result, check};
 
 /// How long a token is good, microseconds.
-pub const TOKEN_MICROS: i64 = 12 * 3_600 * 1_000_000;
+const TOKEN_MICROS: i64 = 12 * 3_600 * 1_000_000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

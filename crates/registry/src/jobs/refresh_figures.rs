@@ -7,7 +7,7 @@ use crate::{Registry, Result};
 const STEP: i64 = 100;
 
 pub(super) async fn run(registry: &Registry) -> Result<()> {
-    for (account, region) in registry.db().read(bonded_db::Tx::registries).await? {
+    for (account, region) in registry.db().read(|tx| tx.registries()).await? {
         let mut after: Option<Uuid> = None;
         loop {
             let (owner, place, last) = (account.clone(), region.clone(), after);

@@ -40,16 +40,17 @@ async fn named(
         let (place, last) = (region.to_owned(), after.clone());
         let page =
             registry.db().read(move |tx| tx.segment_objects(&place, &last, PAGE)).await?;
-        let Some((end, _)) = page.last() else { return Ok(()) };
-        after = end.to_vec();
-        for (object, blob) in page {
+        let Some(end) = page.last() else { return Ok(()) };
+        after = end.object.to_vec();
+        for segment in page {
+            let object = segment.object;
             let name = ObjectName(object);
             // One that was made after its page was listed is there all the same.
             let there = listed.has(name).await? || is_there(store, name).await?;
             if !there && is_still_named(registry, object).await? {
                 report.problems.push(format!(
-                    "object {} of blob or upload {blob} is missing",
-                    ObjectName(object)
+                    "object {name} of blob or upload {} is missing",
+                    segment.blob_id
                 ));
             }
         }
