@@ -261,6 +261,25 @@ async fn an_append_to_an_upload_that_ended_meanwhile_is_lost() {
 }
 
 #[tokio::test]
+async fn an_upload_is_not_idle_while_bytes_come() {
+    let hour = crate::upload::HOUR;
+    let harness = Arc::new(Harness::new().await);
+    harness.repository("app").await;
+    let client = Client::root(&harness, "app");
+    let id = client.begin().await.unwrap();
+    harness.clock.advance(20 * hour);
+    let (mut body, append) = start(&harness, id);
+    body.start_send(Ok(Bytes::from_static(b"slow "))).unwrap();
+    harness.until(REMOVALS, 2).await;
+    harness.clock.advance(5 * hour);
+    crate::jobs::step(&harness.registry, &crate::jobs::Schedule::default()).await.unwrap();
+    body.start_send(Ok(Bytes::from_static(b"bytes"))).unwrap();
+    drop(body);
+    assert_eq!(append.await.unwrap().unwrap(), 10);
+    client.put(id, sha256(b"slow bytes"), b"").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_leaves_nothing() {
     let harness = Arc::new(Harness::new().await);
     harness.repository("app").await;

@@ -214,6 +214,12 @@ async fn bytes_of_the_domain_are_kept_once() {
     assert_eq!(harness.count(UPLOADS).await, 0);
     // The three objects of the second and the third push go.
     harness.until(REMOVALS_DUE, 3).await;
+    // That the domain has the bytes is no business of a third repository.
+    harness.repository("three").await;
+    let three = Client::root(&harness, "three");
+    let id = three.begin().await.unwrap();
+    three.part(id, 0, &all).await.unwrap();
+    assert_eq!(three.complete_api(id, &[digest]).await.unwrap(), digest);
     // Another key is another domain, which shares nothing.
     let sealed = Client::root(&harness, "sealed");
     sealed.push(&all).await;
@@ -232,8 +238,12 @@ async fn the_api_tells_what_exists_and_keeps_it() {
     harness.clock.advance(grace - 1);
     let id = client.begin().await.unwrap();
     client.part(id, 0, b"bytes").await.unwrap();
+    let records = "SELECT COUNT(*) FROM audit_record";
+    let before = harness.count(records).await;
     let answer = client.complete_api(id, &[digest]).await;
     assert!(matches!(answer, Err(Error::LayerAlreadyExists { digest: it, .. }) if it == digest));
+    // It is no change: the end of the call records the refusal.
+    assert_eq!(harness.count(records).await, before);
     assert!(is_unknown(client.status(id).await));
     // Who was told so has the whole grace time.
     harness.clock.advance(grace - 1);
@@ -241,6 +251,19 @@ async fn the_api_tells_what_exists_and_keeps_it() {
     assert_eq!(client.head(digest).await.unwrap(), 5);
     // Over the registry it is no error.
     assert_eq!(client.single(digest, b"bytes").await.unwrap(), digest);
+}
+
+#[tokio::test]
+async fn pushing_again_what_an_image_uses_does_not_make_it_unused() {
+    let harness = Harness::new().await;
+    harness.repository("app").await;
+    let client = Client::root(&harness, "app");
+    let digest = client.push(b"bytes").await;
+    let unused = "SELECT COUNT(*) FROM membership WHERE unused_since IS NOT NULL";
+    assert_eq!(harness.count(unused).await, 1);
+    harness.execute("UPDATE membership SET unused_since = NULL").await;
+    client.single(digest, b"bytes").await.unwrap();
+    assert_eq!(harness.count(unused).await, 0);
 }
 
 #[tokio::test]

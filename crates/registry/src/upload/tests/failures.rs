@@ -93,6 +93,23 @@ async fn a_blob_that_is_damaged_from_its_start_or_missing_is_absent_at_once() {
 }
 
 #[tokio::test]
+async fn a_late_reader_of_damaged_bytes_does_no_harm_to_the_new_ones() {
+    let harness = Harness::new().await;
+    harness.repository("app").await;
+    let client = Client::root(&harness, "app");
+    let digest = client.push(b"bytes").await;
+    let call = harness.call("GetDownloadUrlForLayer");
+    let permit = permit(&call, "ecr:GetDownloadUrlForLayer", "app").await.unwrap();
+    let old = layer::find(&call, &permit, &digest).await.unwrap();
+    damage(&harness, |sealed| sealed.clear()).await;
+    harness.execute("UPDATE blob SET damaged = 1").await;
+    client.push(b"bytes").await;
+    let answer = old.body(&call, &permit, 0..old.size).await;
+    assert!(matches!(answer, Err(Error::LayerNotFound { .. })));
+    assert_eq!(client.read(digest).await.unwrap(), b"bytes");
+}
+
+#[tokio::test]
 async fn a_store_that_is_away_does_no_damage() {
     let harness = Harness::new().await;
     harness.repository("app").await;
