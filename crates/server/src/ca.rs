@@ -64,7 +64,7 @@ impl Own {
     /// The server's chain and key as PEM: the ones on disk while they are good, else new ones.
     pub fn certificate(&self, now: Timestamp) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
         let (authority, key) = self.open_authority(now)?;
-        let certificate = self.read("server.pem")?;
+        let certificate = self.read("server.crt")?;
         let private = self.read("server.key")?;
         if let (Some(certificate), Some(private)) = (certificate, private)
             && self.is_good(&certificate, &private, &authority, now)
@@ -73,14 +73,14 @@ impl Own {
         }
         let (certificate, private) = self.sign(&authority, key, now)?;
         self.write("server.key", &private)?;
-        self.write("server.pem", &certificate)?;
+        self.write("server.crt", &certificate)?;
         Ok((certificate.into_bytes(), private.into_bytes()))
     }
 
     /// Reads the CA, or makes one if there is none, it ends soon, or a name of the configuration
     /// is not among those it may sign.
     fn open_authority(&self, now: Timestamp) -> anyhow::Result<(String, KeyPair)> {
-        let certificate = self.read("ca.pem")?;
+        let certificate = self.read("ca.crt")?;
         let key = self.read("ca.key")?;
         if let (Some(certificate), Some(key)) = (&certificate, &key) {
             let pair = KeyPair::from_pem(key).context("read the own CA's key")?;
@@ -115,7 +115,7 @@ impl Own {
         set_life(&mut params, now, CA_DAYS)?;
         let certificate = params.self_signed(&key).context("sign the own CA")?.pem();
         self.write("ca.key", &key.serialize_pem())?;
-        self.write("ca.pem", &certificate)?;
+        self.write("ca.crt", &certificate)?;
         Ok((certificate, key))
     }
 
@@ -125,7 +125,8 @@ impl Own {
         authority_key: KeyPair,
         now: Timestamp,
     ) -> anyhow::Result<(String, String)> {
-        let issuer = Issuer::from_ca_cert_pem(authority, authority_key).context("use the own CA")?;
+        let issuer =
+            Issuer::from_ca_cert_pem(authority, authority_key).context("use the own CA")?;
         let key = KeyPair::generate().context("make the server's key")?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -172,7 +173,8 @@ impl Own {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
@@ -185,6 +187,11 @@ impl Own {
 /// Where the CA of a data directory lies.
 pub fn directory(data: &Path) -> PathBuf {
     data.join("ca")
+}
+
+/// The CA's certificate, for clients that take a file.
+pub fn certificate_path(data: &Path) -> PathBuf {
+    directory(data).join("ca.crt")
 }
 
 /// From the day before, because clocks differ, for so many days.

@@ -101,6 +101,16 @@ pub enum Refused {
     TooManyOfAddress,
 }
 
+impl Refused {
+    /// The label in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refused::Full => "connections",
+            Refused::TooManyOfAddress => "connections_per_address",
+        }
+    }
+}
+
 impl Connections {
     pub fn new(total: u32, per_address: u32) -> Connections {
         Connections { total, per_address, open: Mutex::default() }
