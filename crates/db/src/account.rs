@@ -50,13 +50,7 @@ impl Tx<'_> {
              VALUES ($1, $1, 'root', '/', 'root', 'root', $2) ON CONFLICT (id) DO NOTHING",
             &[(&new.id).into(), new.created_at.into()],
         )?;
-        self.insert_access_key(
-            &new.access_key_id,
-            &new.id,
-            &new.id,
-            &new.secret,
-            new.created_at,
-        )?;
+        self.insert_access_key(&new.access_key_id, &new.id, &new.id, &new.secret, new.created_at)?;
         Ok(true)
     }
 

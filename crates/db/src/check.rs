@@ -59,11 +59,7 @@ impl Tx<'_> {
     }
 
     /// Blobs by id, after `after`.
-    pub fn blobs_to_check(
-        &mut self,
-        after: &Uuid,
-        limit: i64,
-    ) -> Result<Vec<CheckedBlob>, Error> {
+    pub fn blobs_to_check(&mut self, after: &Uuid, limit: i64) -> Result<Vec<CheckedBlob>, Error> {
         self.query(
             "SELECT b.id, b.digest, b.size, b.damaged, b.wrapped_key, b.key_owner, d.region, \
              d.id, d.kind, d.enabled, d.wrapped_key \
@@ -127,10 +123,7 @@ impl Tx<'_> {
     }
 
     /// Memberships whose blob is gone, as (repository, digest): there should be none.
-    pub fn memberships_without_blob(
-        &mut self,
-        limit: i64,
-    ) -> Result<Vec<(Uuid, String)>, Error> {
+    pub fn memberships_without_blob(&mut self, limit: i64) -> Result<Vec<(Uuid, String)>, Error> {
         self.query(
             "SELECT m.repository_id, m.digest FROM membership m \
              WHERE NOT EXISTS (SELECT 1 FROM blob b WHERE b.id = m.blob_id) LIMIT $1",

@@ -32,6 +32,18 @@ impl Error {
     pub(crate) fn internal(context: impl std::fmt::Display) -> Error {
         Error::Internal { context: context.to_string() }
     }
+
+    pub(crate) fn unavailable(reason: impl std::fmt::Display) -> Error {
+        Error::Unavailable { reason: reason.to_string() }
+    }
+
+    /// The same for another closure of the same batch.
+    pub(crate) fn again(&self) -> Error {
+        match self {
+            Error::Full {} => Error::Full {},
+            other => Error::unavailable(other),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Error {
@@ -40,10 +52,38 @@ impl From<rusqlite::Error> for Error {
         match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => Error::Exists,
             Some(ErrorCode::DiskFull) => Error::Full {},
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Error::Unavailable { reason: error.to_string() }
-            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::unavailable(error),
             _ => Error::internal(error),
         }
     }
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Error {
+        use postgres::error::SqlState;
+        match error.code() {
+            Some(code) if *code == SqlState::UNIQUE_VIOLATION => Error::Exists,
+            Some(code) if *code == SqlState::DISK_FULL => Error::Full {},
+            Some(_) => {
+                let text = error.as_db_error().map_or_else(
+                    || error.to_string(),
+                    |db| format!("{}: {}", db.code().code(), db.message()),
+                );
+                Error::internal(text)
+            }
+            None => Error::unavailable(chain(&error)),
+        }
+    }
+}
+
+/// An error with what caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -72,11 +72,7 @@ impl Tx<'_> {
     }
 
     /// Blobs that have had no membership since before `before`, with the region of their store.
-    pub fn unused_blobs(
-        &mut self,
-        before: i64,
-        limit: i64,
-    ) -> Result<Vec<(Uuid, String)>, Error> {
+    pub fn unused_blobs(&mut self, before: i64, limit: i64) -> Result<Vec<(Uuid, String)>, Error> {
         self.query(
             "SELECT b.id, d.region FROM blob b JOIN key_domain d ON d.id = b.key_domain \
              WHERE b.unused_since IS NOT NULL AND b.unused_since < $1 \
@@ -168,12 +164,7 @@ impl Tx<'_> {
 
     /// One step of removing what a deleted repository held, at most about `limit` rows of each
     /// kind. `true` when nothing is left, and the repository's row is gone too.
-    pub fn collect_repository(
-        &mut self,
-        id: &Uuid,
-        now: i64,
-        limit: i64,
-    ) -> Result<bool, Error> {
+    pub fn collect_repository(&mut self, id: &Uuid, now: i64, limit: i64) -> Result<bool, Error> {
         let deleted = self.query_opt(
             "SELECT 1 FROM repository WHERE id = $1 AND deleted_at IS NOT NULL",
             &[id.into()],
@@ -243,12 +234,7 @@ impl Tx<'_> {
         Ok(rows)
     }
 
-    fn collect_repository_blobs(
-        &mut self,
-        id: &Uuid,
-        now: i64,
-        limit: i64,
-    ) -> Result<u64, Error> {
+    fn collect_repository_blobs(&mut self, id: &Uuid, now: i64, limit: i64) -> Result<u64, Error> {
         let gone: Vec<Uuid> = self.query(
             "DELETE FROM membership WHERE repository_id = $1 AND digest IN \
              (SELECT digest FROM membership WHERE repository_id = $1 ORDER BY digest LIMIT $2) \

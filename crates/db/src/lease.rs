@@ -33,14 +33,12 @@ impl Tx<'_> {
     /// Whether a lease is alive whose name begins with one of these words and a colon:
     /// `backup:` and `check:` keep objects from being removed.
     pub fn has_lease_of(&mut self, kinds: &[&str], now: i64) -> Result<bool, Error> {
-        let names: Vec<String> = self.query(
-            "SELECT name FROM lease WHERE lease_until >= $1",
-            &[now.into()],
-            |row| row.get(0),
-        )?;
-        let is_of = |name: &String| {
-            name.split_once(':').is_some_and(|(kind, _)| kinds.contains(&kind))
-        };
+        let names: Vec<String> =
+            self.query("SELECT name FROM lease WHERE lease_until >= $1", &[now.into()], |row| {
+                row.get(0)
+            })?;
+        let is_of =
+            |name: &String| name.split_once(':').is_some_and(|(kind, _)| kinds.contains(&kind));
         Ok(names.iter().any(is_of))
     }
 }

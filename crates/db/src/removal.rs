@@ -40,8 +40,7 @@ impl Tx<'_> {
 
     /// How many objects must go.
     pub fn count_removals(&mut self) -> Result<i64, Error> {
-        let count =
-            self.query_opt("SELECT COUNT(*) FROM object_removal", &[], |row| row.get(0))?;
+        let count = self.query_opt("SELECT COUNT(*) FROM object_removal", &[], |row| row.get(0))?;
         Ok(count.unwrap_or(0))
     }
 
@@ -73,12 +72,7 @@ impl Tx<'_> {
     }
 
     /// Puts an object that no row names on the list.
-    pub fn insert_removal(
-        &mut self,
-        name: &[u8; 16],
-        region: &str,
-        due: i64,
-    ) -> Result<(), Error> {
+    pub fn insert_removal(&mut self, name: &[u8; 16], region: &str, due: i64) -> Result<(), Error> {
         self.execute(
             "INSERT INTO object_removal (name, region, due, taken) VALUES ($1, $2, $3, 0) \
              ON CONFLICT (name) DO NOTHING",
@@ -89,19 +83,15 @@ impl Tx<'_> {
 
     /// Whether a segment or a removal names this object.
     pub fn is_object_named(&mut self, name: &[u8; 16]) -> Result<bool, Error> {
-        let segment = self.query_opt(
-            "SELECT 1 FROM segment WHERE object = $1",
-            &[name.into()],
-            |_| Ok(()),
-        )?;
+        let segment =
+            self.query_opt("SELECT 1 FROM segment WHERE object = $1", &[name.into()], |_| Ok(()))?;
         if segment.is_some() {
             return Ok(true);
         }
-        let removal = self.query_opt(
-            "SELECT 1 FROM object_removal WHERE name = $1",
-            &[name.into()],
-            |_| Ok(()),
-        )?;
+        let removal =
+            self.query_opt("SELECT 1 FROM object_removal WHERE name = $1", &[name.into()], |_| {
+                Ok(())
+            })?;
         Ok(removal.is_some())
     }
 }

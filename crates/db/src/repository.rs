@@ -190,10 +190,8 @@ impl Tx<'_> {
                     (&policy.principals).into(),
                 ],
             )?,
-            None => self.execute(
-                "DELETE FROM repository_policy WHERE repository_id = $1",
-                &[id.into()],
-            )?,
+            None => self
+                .execute("DELETE FROM repository_policy WHERE repository_id = $1", &[id.into()])?,
         };
         let hash = policy.map_or(Param::Null, |policy| Param::Blob(&policy.hash));
         self.execute("UPDATE repository SET policy_hash = $2 WHERE id = $1", &[id.into(), hash])?;

@@ -1,20 +1,39 @@
 //! SQLite: one thread that commits many waiting closures at once, and readers of each thread.
+//!
+//! A batch is one transaction, each closure in a savepoint of it. A result leaves only after
+//! COMMIT has returned. Whether a batch is synced is fixed before it begins, so a closure that
+//! promises never shares a commit with those that promise nothing.
+//!
+//! Checkpoints are ours, between batches and with syncs on: SQLite's own would run after an
+//! unsynced commit too, and write pages to the database whose log is not on the disk.
+
+pub(crate) mod copy;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{Error, Metrics, Tx};
+use crate::{Error, Extras, Metrics, Tx};
 
 const STATEMENTS: usize = 256;
+/// Closures that one commit takes at most.
 const MAX_BATCH: usize = 256;
+/// The log is written back when it is larger than this.
+const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
+/// Another process that reads or writes the same file is waited for this long.
+const BUSY: Duration = Duration::from_secs(30);
 
-/// One closure, ready to run in a savepoint. It gives what to do once the outcome is known.
+/// One closure, run in a savepoint: `true` to keep what it did.
 pub(crate) type Work = Box<dyn FnMut(&mut Tx<'_>) -> bool + Send>;
+/// Told what became of the commit.
 pub(crate) type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 pub(crate) struct Job {
@@ -26,64 +45,102 @@ pub(crate) struct Job {
 pub(crate) struct Sqlite {
     id: u64,
     path: PathBuf,
-    pub(crate) jobs: mpsc::Sender<Job>,
-    _lock: Option<std::fs::File>,
+    jobs: mpsc::Sender<Job>,
+    metrics: Arc<Metrics>,
+    /// Held as long as the database is open.
+    _lock: Option<File>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static READERS: RefCell<HashMap<u64, Connection>> = RefCell::new(HashMap::new());
+}
 
 impl Sqlite {
     pub(crate) fn open(
         path: &Path,
         exclusive: bool,
-        metrics: std::sync::Arc<Metrics>,
+        extras: &Extras,
+        metrics: Arc<Metrics>,
     ) -> Result<Sqlite, Error> {
         let lock = if exclusive { Some(lock(path)?) } else { None };
-        let writer = connect(path, false)?;
+        let connection = connect(path, false)?;
+        crate::migrate::sqlite(&connection)?;
         let (jobs, receiver) = mpsc::channel();
+        let writer = Writer {
+            log: log_path(path),
+            connection,
+            metrics: Arc::clone(&metrics),
+            extras: extras.clone(),
+        };
         std::thread::Builder::new()
             .name("db-writer".to_owned())
-            .spawn(move || write_all(&writer, &receiver, &metrics))
+            .spawn(move || writer.run(&receiver))
             .map_err(Error::internal)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Sqlite { id, path: path.to_owned(), jobs, _lock: lock })
+        Ok(Sqlite { id, path: path.to_owned(), jobs, metrics, _lock: lock })
     }
 
-    /// Runs a closure on this thread's read-only connection.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Error> {
+        self.metrics.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.send(job).map_err(|_| Error::unavailable("the writer has ended"))
+    }
+
+    /// Runs a closure on this thread's read-only connection, in one snapshot or statement by
+    /// statement.
     pub(crate) fn read<T, E: From<Error>>(
         &self,
         snapshot: bool,
         f: impl Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        thread_local! {
-            static READERS: RefCell<HashMap<u64, Connection>> = RefCell::new(HashMap::new());
-        }
         READERS.with_borrow_mut(|readers| {
             let connection = match readers.entry(self.id) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(new) => {
-                    new.insert(connect(&self.path, true)?)
-                }
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(connect(&self.path, true)?),
             };
             if !snapshot {
-                return f(&mut Tx { connection, ended: false });
+                return f(&mut Tx::sqlite(connection, None));
             }
             connection.execute_batch("BEGIN").map_err(Error::from)?;
-            let result = f(&mut Tx { connection, ended: false });
-            connection.execute_batch("COMMIT").map_err(Error::from)?;
-            result
+            let result = catch_unwind(AssertUnwindSafe(|| f(&mut Tx::sqlite(connection, None))));
+            let ended = connection.execute_batch("COMMIT").map_err(Error::from);
+            match result {
+                Ok(result) => {
+                    ended?;
+                    result
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         })
+    }
+
+    /// Copies all tables, as one snapshot shows them, to a new file.
+    pub(crate) fn backup_to(&self, path: &Path) -> Result<(), Error> {
+        copy::backup(&self.path, path)
+    }
+
+    /// Replaces all rows by those of another file.
+    pub(crate) fn restore_from(&self, path: &Path) -> Result<(), Error> {
+        copy::restore(&self.path, path)
     }
 }
 
-fn lock(path: &Path) -> Result<std::fs::File, Error> {
+fn log_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// One serving process for each database: the lock goes with the process.
+fn lock(path: &Path) -> Result<File, Error> {
     let lock_path = path.with_extension("lock");
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&lock_path)
-        .map_err(Error::internal)?;
+        .map_err(|error| Error::internal(format!("open {}: {error}", lock_path.display())))?;
     file.try_lock().map_err(|_| {
         Error::Locked(format!(
             "another bonded process uses the database {}: stop it first",
@@ -94,73 +151,154 @@ fn lock(path: &Path) -> Result<std::fs::File, Error> {
 }
 
 pub(crate) fn connect(path: &Path, read_only: bool) -> Result<Connection, Error> {
-    let flags = if read_only {
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    let mode = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
-        OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
     };
-    let connection = Connection::open_with_flags(path, flags)?;
+    let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| Error::internal(format!("open {}: {error}", path.display())))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.busy_timeout(std::time::Duration::from_secs(30))?;
-    if !read_only {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    if read_only {
+        // There is one on every thread that reads: little of its own, and the pages shared.
+        connection.pragma_update(None, "cache_size", -1_024)?;
+        connection.pragma_update(None, "mmap_size", 268_435_456)?;
+    } else {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // A log that starts anew is cut to this, so that its size tells when it has grown.
+        connection.pragma_update(None, "journal_size_limit", 1_048_576)?;
+        connection.pragma_update(None, "cache_size", -8_192)?;
     }
-    connection.pragma_update(None, "trusted_schema", "OFF")?;
-    connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(connection)
 }
 
-fn write_all(connection: &Connection, jobs: &mpsc::Receiver<Job>, metrics: &Metrics) {
-    let mut waiting: Option<Job> = None;
-    loop {
-        let first = match waiting.take() {
-            Some(job) => job,
-            None => match jobs.recv() {
-                Ok(job) => job,
-                Err(_) => return,
-            },
-        };
-        let synced = first.synced;
-        let mut batch = vec![first];
-        while batch.len() < MAX_BATCH {
-            match jobs.try_recv() {
-                Ok(job) if job.synced == synced => batch.push(job),
-                Ok(job) => {
-                    waiting = Some(job);
-                    break;
+struct Writer {
+    connection: Connection,
+    log: PathBuf,
+    metrics: Arc<Metrics>,
+    extras: Extras,
+}
+
+/// Why a batch is begun again or given up.
+enum Broken {
+    /// This closure ended the transaction of all: the others run again without it.
+    By { job: usize, error: Error },
+    /// All of the batch fails.
+    All(Error),
+}
+
+impl Writer {
+    fn run(self, jobs: &mpsc::Receiver<Job>) {
+        let mut held: Option<Job> = None;
+        loop {
+            let Some(first) = held.take().or_else(|| jobs.recv().ok()) else { return };
+            let synced = first.synced;
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH {
+                match jobs.try_recv() {
+                    Ok(job) if job.synced == synced => batch.push(job),
+                    Ok(job) => {
+                        held = Some(job);
+                        break;
+                    }
+                    Err(_) => break,
                 }
-                Err(_) => break,
+            }
+            let count = i64::try_from(batch.len()).unwrap_or(0);
+            self.metrics.waiting.fetch_sub(count, Ordering::Relaxed);
+            self.commit_all(synced, batch);
+            self.checkpoint();
+        }
+    }
+
+    fn commit_all(&self, synced: bool, mut batch: Vec<Job>) {
+        while !batch.is_empty() {
+            match self.commit(synced, &mut batch) {
+                Ok(()) => {
+                    self.metrics.count_batch(batch.len(), synced);
+                    for job in batch.drain(..) {
+                        (job.done)(Ok(()));
+                    }
+                }
+                Err(Broken::By { job, error }) => (batch.remove(job).done)(Err(error)),
+                Err(Broken::All(error)) => {
+                    for job in batch.drain(..) {
+                        (job.done)(Err(error.again()));
+                    }
+                }
             }
         }
-        metrics.count_batch(batch.len(), synced);
-        let outcome = commit(connection, synced, &mut batch);
-        for job in batch {
-            (job.done)(match &outcome {
-                Ok(()) => Ok(()),
-                Err(error) => Err(Error::Unavailable { reason: error.to_string() }),
-            });
+    }
+
+    fn commit(&self, synced: bool, batch: &mut [Job]) -> Result<(), Broken> {
+        let mode = if synced { "FULL" } else { "OFF" };
+        self.plain(&format!("PRAGMA synchronous = {mode}"))?;
+        self.plain("BEGIN IMMEDIATE")?;
+        for (number, job) in batch.iter_mut().enumerate() {
+            self.plain("SAVEPOINT closure")?;
+            let faults = self.extras.faults.as_deref();
+            let kept = catch_unwind(AssertUnwindSafe(|| {
+                (job.work)(&mut Tx::sqlite(&self.connection, faults))
+            }));
+            if self.connection.is_autocommit() {
+                // The engine has ended the transaction: no room, or the disk failed.
+                return Err(Broken::By { job: number, error: Error::Full {} });
+            }
+            if !matches!(kept, Ok(true)) {
+                self.plain("ROLLBACK TO closure")?;
+            }
+            self.plain("RELEASE closure")?;
+        }
+        if let Some(Err(error)) = self.extras.faults.as_deref().map(crate::Faults::commit) {
+            self.roll_back();
+            return Err(Broken::All(error));
+        }
+        self.connection.execute_batch("COMMIT").map_err(|error| {
+            self.roll_back();
+            if is_io(&error) {
+                // A failed sync is never asked for again: the second answer would be a false yes.
+                (self.extras.on_fatal)(&error.to_string());
+            }
+            Broken::All(error.into())
+        })
+    }
+
+    fn plain(&self, sql: &str) -> Result<(), Broken> {
+        self.connection.execute_batch(sql).map_err(|error| {
+            self.roll_back();
+            Broken::All(error.into())
+        })
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit() {
+            // If even this fails, the next BEGIN does, and its closures are told.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// Writes the log back when it has grown.
+    fn checkpoint(&self) {
+        let size = std::fs::metadata(&self.log).map_or(0, |log| log.len());
+        if size < CHECKPOINT_BYTES {
+            return;
+        }
+        let written = self.connection.execute_batch("PRAGMA synchronous = FULL").and_then(|()| {
+            // Passive: it never waits for a reader. What it leaves, the next one takes.
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        });
+        match written {
+            Err(error) if is_io(&error) => (self.extras.on_fatal)(&error.to_string()),
+            _ => {}
         }
     }
 }
 
-fn commit(connection: &Connection, synced: bool, batch: &mut [Job]) -> Result<(), Error> {
-    let mode = if synced { "FULL" } else { "OFF" };
-    connection.pragma_update(None, "synchronous", mode)?;
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    for job in batch.iter_mut() {
-        connection.execute_batch("SAVEPOINT closure")?;
-        let kept = (job.work)(&mut Tx { connection, ended: false });
-        if !kept {
-            connection.execute_batch("ROLLBACK TO closure")?;
-        }
-        connection.execute_batch("RELEASE closure")?;
-    }
-    connection.execute_batch("COMMIT").inspect_err(|_| {
-        // Nothing of the batch is kept; every closure is told so.
-        let _ = connection.execute_batch("ROLLBACK");
-    })?;
-    Ok(())
+fn is_io(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
 }

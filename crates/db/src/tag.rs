@@ -174,12 +174,7 @@ impl Tx<'_> {
         let mut rows = self.query(
             "SELECT i.id, i.digest, t.name FROM image i JOIN tag t ON t.image_id = i.id \
              WHERE i.id = $1 AND i.status = $2 AND t.name > $3 ORDER BY t.name LIMIT $4",
-            &[
-                (&after.image_id).into(),
-                (&filter.status).into(),
-                (&after.tag).into(),
-                limit.into(),
-            ],
+            &[(&after.image_id).into(), (&filter.status).into(), (&after.tag).into(), limit.into()],
             image_tag_row,
         )?;
         if filter.tagged == Some(false) {

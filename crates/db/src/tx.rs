@@ -1,16 +1,37 @@
 //! A transaction, or a snapshot: where statements run.
+//!
+//! **Invariant:** when a statement has failed in a way that ended the transaction, no later one
+//! of it runs, and what the closure makes of the error changes nothing.
 
-use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
+use crate::fault::Faults;
+use crate::postgres::Session;
 use crate::value::Source;
 use crate::{Error, Param, Row};
 
 /// A transaction, or a snapshot: where statements run.
 pub struct Tx<'a> {
-    pub(crate) connection: &'a Connection,
-    /// The engine ended the transaction: later statements fail at once.
-    pub(crate) ended: bool,
+    engine: On<'a>,
+    faults: Option<&'a Faults>,
+    state: State,
+}
+
+enum On<'a> {
+    Sqlite(&'a rusqlite::Connection),
+    Postgres(&'a mut Session),
+}
+
+/// What has become of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    /// Another transaction was in the way: all of it may be tried again.
+    Conflict,
+    /// The connection is gone.
+    Lost,
+    /// A statement failed, and the engine has ended the transaction with it.
+    Ended,
 }
 
 /// The most keys of one `IN` list.
@@ -27,16 +48,32 @@ impl rusqlite::ToSql for Param<'_> {
     }
 }
 
+impl<'a> Tx<'a> {
+    pub(crate) fn sqlite(
+        connection: &'a rusqlite::Connection,
+        faults: Option<&'a Faults>,
+    ) -> Tx<'a> {
+        Tx { engine: On::Sqlite(connection), faults, state: State::Open }
+    }
+
+    pub(crate) fn postgres(session: &'a mut Session, faults: Option<&'a Faults>) -> Tx<'a> {
+        Tx { engine: On::Postgres(session), faults, state: State::Open }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+}
+
 impl Tx<'_> {
     /// Runs a statement; gives how many rows it changed.
     pub fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, Error> {
-        let mut changed = 0;
-        self.run(sql, params, |statement| {
-            let rows = statement.raw_execute()?;
-            changed = u64::try_from(rows).unwrap_or(0);
-            Ok(())
-        })?;
-        Ok(changed)
+        self.begin_statement()?;
+        let result = match &mut self.engine {
+            On::Sqlite(connection) => sqlite_execute(connection, sql, params),
+            On::Postgres(session) => session.execute(sql, params),
+        };
+        self.note_failure(result)
     }
 
     /// Runs a statement and maps its rows.
@@ -63,7 +100,8 @@ impl Tx<'_> {
         }
     }
 
-    /// A statement with `($in)` in it, for a set of keys: run with as many statements as need be.
+    /// A statement with `($in)` in it, for a set of keys: run with as many statements as need be,
+    /// each list padded to a power of two, so that there are few different texts.
     pub fn query_in<T>(
         &mut self,
         sql: &'static str,
@@ -91,35 +129,109 @@ impl Tx<'_> {
         params: &[Param<'_>],
         mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut mapped = Vec::new();
-        self.run(sql, params, |statement| {
-            let mut rows = statement.raw_query();
-            while let Some(row) = rows.next()? {
-                mapped.push(map(&Row { source: Source::Sqlite(row) })?);
-            }
-            Ok(())
-        })?;
-        Ok(mapped)
+        self.begin_statement()?;
+        let result = match &mut self.engine {
+            On::Sqlite(connection) => sqlite_query(connection, sql, params, &mut map),
+            On::Postgres(session) => session.query(sql, params).and_then(|rows| {
+                let map = |row| map(&Row { source: Source::Postgres(row) }).map_err(Failure::from);
+                rows.iter().map(map).collect()
+            }),
+        };
+        self.note_failure(result)
     }
 
-    fn run(
-        &mut self,
-        sql: &str,
-        params: &[Param<'_>],
-        run: impl FnOnce(&mut rusqlite::CachedStatement<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        if self.ended {
-            return Err(Error::internal("the transaction has ended"));
+    fn begin_statement(&mut self) -> Result<(), Error> {
+        if self.state != State::Open {
+            return Err(Error::unavailable("the transaction has ended"));
         }
-        let mut statement = self.connection.prepare_cached(sql)?;
-        for (index, param) in params.iter().enumerate() {
-            // `$1` is a name to SQLite, numbered by first appearance.
-            let name = format!("${}", index + 1);
-            let place = statement.parameter_index(&name)?.ok_or_else(|| {
-                Error::internal(format!("{name} does not stand in: {sql}"))
-            })?;
-            statement.raw_bind_parameter(place, param)?;
-        }
-        run(&mut statement)
+        let injected = self.faults.map_or(Ok(()), Faults::statement);
+        injected.inspect_err(|_| self.state = State::Ended)
     }
+
+    fn note_failure<T>(&mut self, result: Result<T, Failure>) -> Result<T, Error> {
+        result.map_err(|failure| {
+            self.state = match (&self.engine, failure.state) {
+                // SQLite says itself whether its transaction goes on.
+                (On::Sqlite(_), _) => State::Open,
+                (On::Postgres(_), state) => state,
+            };
+            failure.error
+        })
+    }
+}
+
+/// Why a statement failed, and what that means for its transaction.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) state: State,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, state: State::Open }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+fn sqlite_execute(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<u64, Failure> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, sql, params)?;
+    // A statement that returns rows is run to its end too.
+    if statement.column_count() > 0 {
+        let mut rows = statement.raw_query();
+        let mut count = 0;
+        while rows.next()?.is_some() {
+            count += 1;
+        }
+        return Ok(count);
+    }
+    let changed = statement.raw_execute()?;
+    Ok(u64::try_from(changed).unwrap_or(0))
+}
+
+fn sqlite_query<T>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: &[Param<'_>],
+    map: &mut impl FnMut(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Failure> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, sql, params)?;
+    let mut rows = statement.raw_query();
+    let mut mapped = Vec::new();
+    while let Some(row) = rows.next()? {
+        mapped.push(map(&Row { source: Source::Sqlite(row) })?);
+    }
+    Ok(mapped)
+}
+
+/// `$1` is a name to SQLite, numbered by first appearance: so parameters are bound by name.
+fn bind(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<(), Failure> {
+    const NAMES: [&str; 16] = [
+        "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14",
+        "$15", "$16",
+    ];
+    for (index, param) in params.iter().enumerate() {
+        let place = match NAMES.get(index) {
+            Some(name) => statement.parameter_index(name)?,
+            None => statement.parameter_index(&format!("${}", index + 1))?,
+        };
+        let place = place
+            .ok_or_else(|| Error::internal(format!("${} does not stand in: {sql}", index + 1)))?;
+        statement.raw_bind_parameter(place, param)?;
+    }
+    Ok(())
 }

@@ -1,5 +1,8 @@
 //! Parameters of statements, and columns of rows.
 
+use bytes::BytesMut;
+use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use rusqlite::types::ValueRef;
 use uuid::Uuid;
 
 use crate::Error;
@@ -83,6 +86,7 @@ pub struct Row<'a> {
 
 pub(crate) enum Source<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a postgres::Row),
 }
 
 impl Row<'_> {
@@ -92,23 +96,70 @@ impl Row<'_> {
     /// `Internal` when the column has another type: a statement of ours is wrong.
     pub fn get<T: FromColumn>(&self, index: usize) -> Result<T, Error> {
         let value = match self.source {
-            Source::Sqlite(row) => match row.get_ref(index)? {
-                rusqlite::types::ValueRef::Null => Value::Null,
-                rusqlite::types::ValueRef::Integer(value) => Value::Int(value),
-                rusqlite::types::ValueRef::Text(text) => {
-                    Value::Text(String::from_utf8(text.to_vec()).map_err(Error::internal)?)
-                }
-                rusqlite::types::ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
-                rusqlite::types::ValueRef::Real(_) => {
-                    return Err(Error::internal("a column holds a fraction"));
-                }
-            },
+            Source::Sqlite(row) => sqlite_value(row.get_ref(index)?)?,
+            Source::Postgres(row) => row.try_get(index)?,
         };
         T::from_column(value).ok_or_else(|| {
             Error::internal(format!("column {index} is not {}", std::any::type_name::<T>()))
         })
     }
 }
+
+pub(crate) fn sqlite_value(value: ValueRef<'_>) -> Result<Value, Error> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Text(text) => {
+            Value::Text(String::from_utf8(text.to_vec()).map_err(Error::internal)?)
+        }
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        ValueRef::Real(_) => return Err(Error::internal("a column holds a fraction")),
+    })
+}
+
+impl<'a> FromSql<'a> for Value {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Value, BoxError> {
+        Ok(match *kind {
+            Type::BOOL => Value::Int(bool::from_sql(kind, raw)?.into()),
+            Type::INT2 => Value::Int(i16::from_sql(kind, raw)?.into()),
+            Type::INT4 => Value::Int(i32::from_sql(kind, raw)?.into()),
+            Type::INT8 => Value::Int(i64::from_sql(kind, raw)?),
+            Type::BYTEA => Value::Blob(raw.to_vec()),
+            _ => Value::Text(String::from_sql(kind, raw)?),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Value, BoxError> {
+        Ok(Value::Null)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+impl ToSql for Param<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        match self {
+            Param::Null => Ok(IsNull::Yes),
+            Param::Int(value) => match *kind {
+                Type::INT2 => i16::try_from(*value)?.to_sql(kind, out),
+                Type::INT4 => i32::try_from(*value)?.to_sql(kind, out),
+                _ => value.to_sql(&Type::INT8, out),
+            },
+            Param::Text(text) => text.to_sql(&Type::TEXT, out),
+            Param::Blob(bytes) => bytes.to_sql(&Type::BYTEA, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+type BoxError = Box<dyn std::error::Error + Sync + Send>;
 
 /// What a column can be read as.
 pub trait FromColumn: Sized {

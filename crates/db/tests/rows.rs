@@ -141,12 +141,8 @@ async fn keys(db: &Db) {
         assert!(tx.insert_root_key(1, &[1; 16], 1)?);
         assert!(!tx.insert_root_key(1, &[2; 16], 1)?);
         assert_eq!(tx.root_keys()?.len(), 1);
-        let token = |id| TokenKeyRow {
-            id,
-            wrapped_key: vec![6; 80],
-            created_at: id,
-            retired_at: None,
-        };
+        let token =
+            |id| TokenKeyRow { id, wrapped_key: vec![6; 80], created_at: id, retired_at: None };
         assert!(tx.insert_token_key(&token(1))?);
         assert!(tx.insert_token_key(&token(2))?);
         let keys = tx.token_keys()?;
@@ -212,11 +208,8 @@ async fn repositories_and_what_a_decision_reads() {
 }
 
 fn policies(tx: &mut bonded_db::Tx<'_>) -> Result<(), Error> {
-    let policy = ResourcePolicyRow {
-        hash: [8; 32],
-        text: "{}".to_owned(),
-        principals: "{}".to_owned(),
-    };
+    let policy =
+        ResourcePolicyRow { hash: [8; 32], text: "{}".to_owned(), principals: "{}".to_owned() };
     tx.set_repository_policy(&id(21), Some(&policy))?;
     tx.set_registry_policy(ACCOUNT, REGION, Some(&policy))?;
     let tags = vec![("team".to_owned(), "red".to_owned())];
@@ -286,9 +279,15 @@ async fn images_tags_and_referrers() {
             assert_eq!(present.len(), 2);
             lists(tx)?;
             let all = tx.referrers(&repository_id, &digest(1), None, "", 9)?;
-            assert_eq!(all.iter().map(|row| row.digest.clone()).collect::<Vec<_>>(), [digest(2), digest(3)]);
+            assert_eq!(
+                all.iter().map(|row| row.digest.clone()).collect::<Vec<_>>(),
+                [digest(2), digest(3)]
+            );
             let kind = "application/vnd.oci.image.config.v1+json";
-            assert_eq!(tx.referrers(&repository_id, &digest(1), Some(kind), &digest(2), 9)?.len(), 1);
+            assert_eq!(
+                tx.referrers(&repository_id, &digest(1), Some(kind), &digest(2), 9)?.len(),
+                1
+            );
             assert!(tx.referrers(&repository_id, &digest(1), Some("other"), "", 9)?.is_empty());
             assert_eq!(tx.parents(&repository_id, &digest(201))?.len(), 3);
             tx.delete_tag(&repository_id, &to, &change(44, "v1"))?;
