@@ -20,8 +20,7 @@ impl Tx<'_> {
     pub fn insert_job(
         &mut self,
         id: &Uuid,
-        kind: &str,
-        key: &str,
+        (kind, key): (&str, &str),
         input: &str,
         due: i64,
         now: i64,

@@ -274,6 +274,22 @@ impl Db {
         }
     }
 
+    /// Waits until what was submitted is done and the writer has ended, if this is the last clone.
+    pub async fn close(self) {
+        let on = self.on;
+        let closed = blocking(move || {
+            if let On::Sqlite(sqlite) = on
+                && let Some(sqlite) = Arc::into_inner(sqlite)
+            {
+                sqlite.close();
+            }
+            Ok(())
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(%error, "the database was not closed in order");
+        }
+    }
+
     /// Copies every table, as one snapshot shows them, to a new SQLite file.
     ///
     /// # Errors

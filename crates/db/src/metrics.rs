@@ -1,26 +1,43 @@
-//! What the database has done, for the metrics.
+//! What the engine counts. The server renders it; nothing here decides anything.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the database has done since it was opened.
+/// Upper bounds of the buckets of [`Metrics::batch_sizes`]; one more takes what is larger.
+pub const BATCH_SIZE_BOUNDS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// Counters since the start, and one gauge. They are read one by one, so two of them may be
+/// from moments that lie a little apart.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Commits, each of one or more closures.
+    /// Writes that were committed.
+    pub commits: AtomicU64,
+    /// Transactions that carried them: on SQLite many writes share one.
     pub batches: AtomicU64,
-    /// Closures that were committed or rolled back.
-    pub closures: AtomicU64,
-    /// Commits that were synced.
+    /// How many writes a batch had, in the buckets of [`BATCH_SIZE_BOUNDS`]. The sum of all is
+    /// `commits`.
+    pub batch_sizes: [AtomicU64; BATCH_SIZE_BOUNDS.len() + 1],
+    /// Commits that waited until they were durable.
     pub syncs: AtomicU64,
-    /// Transactions that were run again because another one was in the way.
+    /// Transactions that ran again: serialisation failures, deadlocks, lost connections.
     pub retries: AtomicU64,
-    /// Closures that wait.
-    pub waiting: AtomicI64,
+    /// Statements of closures, of reads and writes.
+    pub statements: AtomicU64,
+    /// Closures that wait for a thread, now.
+    pub queue_depth: AtomicU64,
+    /// Connections that were made.
+    pub connections: AtomicU64,
 }
 
 impl Metrics {
-    pub(crate) fn count_batch(&self, closures: usize, synced: bool) {
+    /// Notes one committed transaction that carried `writes` closures.
+    pub(crate) fn committed(&self, writes: usize, synced: bool) {
+        let writes = u64::try_from(writes).unwrap_or(u64::MAX);
+        let bucket = BATCH_SIZE_BOUNDS.partition_point(|&bound| bound < writes);
+        self.commits.fetch_add(writes, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.closures.fetch_add(u64::try_from(closures).unwrap_or(0), Ordering::Relaxed);
+        if let Some(count) = self.batch_sizes.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         if synced {
             self.syncs.fetch_add(1, Ordering::Relaxed);
         }

@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -47,6 +48,7 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     jobs: mpsc::Sender<Job>,
     metrics: Arc<Metrics>,
+    writer: JoinHandle<()>,
     /// Held as long as the database is open.
     _lock: Option<File>,
 }
@@ -74,12 +76,19 @@ impl Sqlite {
             metrics: Arc::clone(&metrics),
             extras: extras.clone(),
         };
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("db-writer".to_owned())
             .spawn(move || writer.run(&receiver))
             .map_err(Error::internal)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Sqlite { id, path: path.to_owned(), jobs, metrics, _lock: lock })
+        Ok(Sqlite { id, path: path.to_owned(), jobs, metrics, writer, _lock: lock })
+    }
+
+    /// Ends the writer when it has done what it has.
+    pub(crate) fn close(self) {
+        drop(self.jobs);
+        // It ends in no other way: panics of closures are caught.
+        let _ = self.writer.join();
     }
 
     pub(crate) fn submit(&self, job: Job) -> Result<(), Error> {

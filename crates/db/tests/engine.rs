@@ -1,5 +1,7 @@
 //! What transactions promise, on both engines.
 
+#![expect(clippy::unwrap_used, reason = "a test ends when something fails")]
+
 mod support;
 
 use std::sync::Arc;

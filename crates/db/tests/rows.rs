@@ -1,5 +1,7 @@
 //! Every row function, on both engines: what is written is found, listed in order and removed.
 
+#![expect(clippy::unwrap_used, reason = "a test ends when something fails")]
+
 mod support;
 
 use bonded_db::{
@@ -371,8 +373,8 @@ async fn notes_leases_jobs_and_removals() {
             assert!(!tx.has_lease_of(&["check"], 16)? && !tx.has_lease_of(&["backup"], 26)?);
             tx.release_lease("backup:1", "a")?;
             assert!(tx.take_lease("backup:1", "b", 16, 25)?);
-            tx.insert_job(&id(60), "sweep", "", "{}", 5, 5)?;
-            tx.insert_job(&id(61), "sweep", "", "{}", 5, 5)?;
+            tx.insert_job(&id(60), ("sweep", ""), "{}", 5, 5)?;
+            tx.insert_job(&id(61), ("sweep", ""), "{}", 5, 5)?;
             let job = tx.take_job("sweep", 6, 100)?.unwrap();
             assert_eq!((job.id, job.attempts), (id(60), 1));
             assert!(tx.take_job("sweep", 6, 100)?.is_none());

@@ -108,7 +108,7 @@ async fn run_scheduled(
     let taken = registry
         .db()
         .claim(move |tx| {
-            tx.insert_job(&id, kind, "", "{}", now, now)?;
+            tx.insert_job(&id, (kind, ""), "{}", now, now)?;
             tx.take_job(kind, now, now + LEASE)
         })
         .await?;

@@ -3,7 +3,8 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
-    reason = "tests are told where the servers are, and say what they left out"
+    clippy::unwrap_used,
+    reason = "tests are told where servers are, say what they left out, and end on failure"
 )]
 #![expect(dead_code, reason = "each test binary uses a part")]
 

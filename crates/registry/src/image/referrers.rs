@@ -8,7 +8,7 @@ use crate::{Call, Permit, Result};
 /// A page has at most this many descriptors on `/v2/` …
 pub const MAX_REFERRERS_PAGE: i64 = 1_000;
 /// … and at most this many bytes of annotations and types.
-pub const MAX_REFERRERS_BYTES: usize = 4 * 1024 * 1024;
+const MAX_REFERRERS_BYTES: usize = 4 * 1024 * 1024;
 
 /// A page of referrers, by digest.
 #[derive(Clone, Debug)]
