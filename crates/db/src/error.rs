@@ -1,53 +1,89 @@
-//! Why the database did not do what was asked, in the cases that callers tell apart.
+//! Why the database did not do it.
 
-/// An error of the database.
-///
-/// What [`Error::Exists`] means depends on the row, so the operation that can meet it turns it
-/// into its own error by hand.
+/// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A row with this key is there already, and the statement did not say what then.
+    /// A row with this key is there already.
     #[error("a row with this key exists already")]
     Exists,
 
-    /// The database cannot be reached or cannot take the work now, or the connection was lost
-    /// while it committed and the outcome is unknown. The caller may try again later (503).
-    #[error("the database is not available")]
-    Unavailable(#[source] anyhow::Error),
+    /// The database is not there, busy for too long, or did not say what became of a commit.
+    #[error("the database is not available: {reason}")]
+    Unavailable { reason: String },
 
-    /// There is no room for what should be written (507). Nothing of the transaction is kept.
-    #[error("the disk of the database is full")]
-    Full,
+    /// There is no room left on the disk.
+    #[error("the database's disk is full")]
+    Full {},
 
-    /// The database may not be opened as it is; the text says why and what to do about it.
+    /// The database's schema is newer than this program.
+    #[error("the database has schema {found}, this program knows {known}: use a newer one")]
+    Newer { found: i64, known: i64 },
+
+    /// Another process serves this database.
     #[error("{0}")]
-    Refused(String),
+    Locked(String),
 
-    /// Ours: a wrong statement, a value of another type, a damaged file.
-    #[error("the database failed")]
-    Internal(#[source] anyhow::Error),
+    /// Anything else: a statement of ours is wrong, or the file is damaged.
+    #[error("{context}")]
+    Internal { context: String },
 }
 
 impl Error {
-    /// An error of ours that has no other cause.
-    pub(crate) fn internal(text: impl Into<String>) -> Error {
-        Error::Internal(anyhow::Error::msg(text.into()))
+    pub(crate) fn internal(context: impl std::fmt::Display) -> Error {
+        Error::Internal { context: context.to_string() }
     }
 
-    /// The database cannot take the work now.
-    pub(crate) fn unavailable(text: impl Into<String>) -> Error {
-        Error::Unavailable(anyhow::Error::msg(text.into()))
+    pub(crate) fn unavailable(reason: impl std::fmt::Display) -> Error {
+        Error::Unavailable { reason: reason.to_string() }
     }
 
-    /// The same error once more: one for the closure, and one that the transaction remembers or
-    /// that each caller of a batch is told. The chain of causes becomes one text.
+    /// The same for another closure of the same batch.
     pub(crate) fn again(&self) -> Error {
         match self {
-            Error::Exists => Error::Exists,
-            Error::Unavailable(cause) => Error::unavailable(format!("{cause:#}")),
-            Error::Full => Error::Full,
-            Error::Refused(text) => Error::Refused(text.clone()),
-            Error::Internal(cause) => Error::internal(format!("{cause:#}")),
+            Error::Full {} => Error::Full {},
+            other => Error::unavailable(other),
         }
     }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Error {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => Error::Exists,
+            Some(ErrorCode::DiskFull) => Error::Full {},
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::unavailable(error),
+            _ => Error::internal(error),
+        }
+    }
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Error {
+        use postgres::error::SqlState;
+        match error.code() {
+            Some(code) if *code == SqlState::UNIQUE_VIOLATION => Error::Exists,
+            Some(code) if *code == SqlState::DISK_FULL => Error::Full {},
+            Some(_) => {
+                let text = error.as_db_error().map_or_else(
+                    || error.to_string(),
+                    |db| format!("{}: {}", db.code().code(), db.message()),
+                );
+                Error::internal(text)
+            }
+            None => Error::unavailable(chain(&error)),
+        }
+    }
+}
+
+/// An error with what caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -1,133 +1,107 @@
-//! A transaction, as the functions on rows see it: statements, and nothing of the engine.
+//! A transaction, or a snapshot: where statements run.
 //!
-//! **Invariant:** after a statement has failed, nothing of the transaction is kept, whatever the
-//! closure makes of the error. `Tx` remembers the failure itself; the engines look here, and
-//! never at what the closure returned. PostgreSQL ends a transaction at any failed statement
-//! and would then answer COMMIT with a silent rollback, so SQLite is held to the same.
+//! **Invariant:** when a statement has failed in a way that ended the transaction, no later one
+//! of it runs, and what the closure makes of the error changes nothing.
 
-use std::sync::Arc;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use crate::fault::{Fault, Faults};
-use crate::in_list;
-use crate::metrics::Metrics;
-use crate::{Error, Param, Row, postgres, sqlite};
+use crate::fault::Faults;
+use crate::postgres::Session;
+use crate::value::Source;
+use crate::{Error, Param, Row};
 
-/// A transaction, or a read of one snapshot.
-///
-/// Row functions are methods on it in this crate: `impl Tx<'_> { pub fn … }`. SQL is a constant,
-/// numbers its parameters `$1`, `$2`, …, and uses each of them.
+/// A transaction, or a snapshot: where statements run.
 pub struct Tx<'a> {
-    session: Session<'a>,
-    shared: &'a Shared,
-    single: bool,
-    statements: u64,
-    failure: Option<Failure>,
+    engine: On<'a>,
+    faults: Option<&'a Faults>,
+    state: State,
 }
 
-/// The connection that a transaction runs on.
-pub(crate) enum Session<'a> {
+enum On<'a> {
     Sqlite(&'a rusqlite::Connection),
-    Postgres(&'a mut postgres::Connection),
+    Postgres(&'a mut Session),
 }
 
-/// What all transactions of a [`crate::Db`] share.
-pub(crate) struct Shared {
-    pub(crate) metrics: Metrics,
-    pub(crate) faults: Option<Arc<Faults>>,
-    pub(crate) on_fatal: crate::OnFatal,
-}
-
-impl Shared {
-    /// Counts a statement, commit or sync; true if a test wants this one to fail.
-    pub(crate) fn fault(&self, fault: Fault) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.pass(fault))
-    }
-}
-
-/// The first statement that failed, and what that means for the transaction.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) cause: Cause,
-    pub(crate) error: Error,
-}
-
-/// What the engine does about a failed statement.
+/// What has become of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// The transaction is rolled back and the closure's answer stands, if it is an error.
-    Statement,
-    /// A serialisation failure or a deadlock: the same closure may succeed when it runs again.
+pub(crate) enum State {
+    Open,
+    /// Another transaction was in the way: all of it may be tried again.
     Conflict,
-    /// The connection is gone, and nothing was committed on it.
+    /// The connection is gone.
     Lost,
-    /// A sync failed: what the disk holds is unknown, and the process must end.
-    Sync,
-    /// A read without BEGIN wants a second statement: it starts again, in one snapshot.
-    Snapshot,
+    /// A statement failed, and the engine has ended the transaction with it.
+    Ended,
 }
 
-impl Failure {
-    /// A failure that only rolls back.
-    pub(crate) fn statement(error: Error) -> Failure {
-        Failure { cause: Cause::Statement, error }
+/// The most keys of one `IN` list.
+const MAX_IN: usize = 512;
+
+impl rusqlite::ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Param::Null => ValueRef::Null,
+            Param::Int(value) => ValueRef::Integer(*value),
+            Param::Text(text) => ValueRef::Text(text.as_bytes()),
+            Param::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
     }
 }
 
 impl<'a> Tx<'a> {
-    /// A transaction on a connection that has begun one.
-    pub(crate) fn new(session: Session<'a>, shared: &'a Shared) -> Tx<'a> {
-        Tx { session, shared, single: false, statements: 0, failure: None }
+    pub(crate) fn sqlite(
+        connection: &'a rusqlite::Connection,
+        faults: Option<&'a Faults>,
+    ) -> Tx<'a> {
+        Tx { engine: On::Sqlite(connection), faults, state: State::Open }
     }
 
-    /// A read of one statement, on a connection that has begun nothing.
-    pub(crate) fn single(session: Session<'a>, shared: &'a Shared) -> Tx<'a> {
-        Tx { session, shared, single: true, statements: 0, failure: None }
+    pub(crate) fn postgres(session: &'a mut Session, faults: Option<&'a Faults>) -> Tx<'a> {
+        Tx { engine: On::Postgres(session), faults, state: State::Open }
     }
 
-    /// The failure that was met, if any.
-    pub(crate) fn into_failure(self) -> Option<Failure> {
-        self.failure
+    pub(crate) fn state(&self) -> State {
+        self.state
     }
+}
 
-    /// Runs a statement and returns how many rows it changed.
+impl Tx<'_> {
+    /// Runs a statement; gives how many rows it changed.
     pub fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, Error> {
-        self.run(|session| match session {
-            Session::Sqlite(connection) => sqlite::execute(connection, sql, params),
-            Session::Postgres(connection) => postgres::execute(connection, sql, params),
-        })
+        self.begin_statement()?;
+        let result = match &mut self.engine {
+            On::Sqlite(connection) => sqlite_execute(connection, sql, params),
+            On::Postgres(session) => session.execute(sql, params),
+        };
+        self.note_failure(result)
     }
 
-    /// Runs a statement and returns its rows, each made by `map`.
+    /// Runs a statement and maps its rows.
     pub fn query<T>(
         &mut self,
         sql: &'static str,
         params: &[Param<'_>],
-        mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
+        map: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        self.run(|session| match session {
-            Session::Sqlite(connection) => sqlite::query(connection, sql, params, &mut map),
-            Session::Postgres(connection) => postgres::query(connection, sql, params, &mut map),
-        })?
+        self.query_text(sql, params, map)
     }
 
-    /// Runs a statement that gives at most one row. More than one is an error of ours.
+    /// The only row of an answer, if there is one.
     pub fn query_opt<T>(
         &mut self,
         sql: &'static str,
         params: &[Param<'_>],
         map: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mut rows = self.query(sql, params, map)?;
+        let mut rows = self.query_text(sql, params, map)?;
         match rows.len() {
             0 | 1 => Ok(rows.pop()),
-            n => Err(Error::internal(format!("{n} rows where at most one can be: {sql}"))),
+            more => Err(Error::internal(format!("{more} rows instead of one: {sql}"))),
         }
     }
 
-    /// Runs a statement over a set of keys: `{keys}` in it, as in `digest IN ({keys})`, becomes
-    /// parameters that follow `params`. Keys may be any number and repeat themselves; more than
-    /// [`in_list::LIMIT`] of them are asked for in several statements, so an order or a limit in
-    /// the statement holds for each of these only.
+    /// A statement with `($in)` in it, for a set of keys: run with as many statements as need be,
+    /// each list padded to a power of two, so that there are few different texts.
     pub fn query_in<T>(
         &mut self,
         sql: &'static str,
@@ -135,58 +109,129 @@ impl<'a> Tx<'a> {
         keys: &[Param<'_>],
         mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut rows = Vec::new();
-        for list in in_list::lists(sql, params, keys) {
-            rows.append(&mut self.query(list.sql, &list.params, &mut map)?);
+        let mut all = Vec::new();
+        for some in keys.chunks(MAX_IN) {
+            let width = some.len().next_power_of_two();
+            let places: Vec<_> =
+                (0..width).map(|place| format!("${}", params.len() + place + 1)).collect();
+            let sql = sql.replace("($in)", &format!("({})", places.join(", ")));
+            let last = some.last().copied().unwrap_or(Param::Null);
+            let padded = some.iter().copied().chain(std::iter::repeat(last)).take(width);
+            let params: Vec<_> = params.iter().copied().chain(padded).collect();
+            all.extend(self.query_text(&sql, &params, &mut map)?);
         }
-        Ok(rows)
+        Ok(all)
     }
 
-    /// [`Tx::query_in`] for a statement that changes rows: returns how many.
-    pub fn execute_in(
+    fn query_text<T>(
         &mut self,
-        sql: &'static str,
+        sql: &str,
         params: &[Param<'_>],
-        keys: &[Param<'_>],
-    ) -> Result<u64, Error> {
-        let mut changed = 0;
-        for list in in_list::lists(sql, params, keys) {
-            changed += self.execute(list.sql, &list.params)?;
-        }
-        Ok(changed)
-    }
-
-    /// Runs statements that are not constants and have no parameters: migrations.
-    pub(crate) fn batch(&mut self, sql: &str) -> Result<(), Error> {
-        self.run(|session| match session {
-            Session::Sqlite(connection) => sqlite::batch(connection, sql),
-            Session::Postgres(connection) => postgres::batch(connection, sql),
-        })
-    }
-
-    /// Runs something on the connection with all that holds for every statement.
-    pub(crate) fn run<T>(
-        &mut self,
-        statement: impl FnOnce(&mut Session<'a>) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.error.again());
-        }
-        let outcome = if self.single && self.statements > 0 {
-            let error = Error::internal("a read without a snapshot has one statement");
-            Err(Failure { cause: Cause::Snapshot, error })
-        } else {
-            self.statements += 1;
-            self.shared.metrics.statements.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            match self.shared.fault(Fault::Statement) {
-                true => Err(Failure::statement(Error::internal("a test made the statement fail"))),
-                false => statement(&mut self.session),
-            }
+        mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        self.begin_statement()?;
+        let result = match &mut self.engine {
+            On::Sqlite(connection) => sqlite_query(connection, sql, params, &mut map),
+            On::Postgres(session) => session.query(sql, params).and_then(|rows| {
+                let map = |row| map(&Row { source: Source::Postgres(row) }).map_err(Failure::from);
+                rows.iter().map(map).collect()
+            }),
         };
-        outcome.map_err(|failure| {
-            let error = failure.error.again();
-            self.failure = Some(failure);
-            error
+        self.note_failure(result)
+    }
+
+    fn begin_statement(&mut self) -> Result<(), Error> {
+        if self.state != State::Open {
+            return Err(Error::unavailable("the transaction has ended"));
+        }
+        let injected = self.faults.map_or(Ok(()), Faults::statement);
+        injected.inspect_err(|_| self.state = State::Ended)
+    }
+
+    fn note_failure<T>(&mut self, result: Result<T, Failure>) -> Result<T, Error> {
+        result.map_err(|failure| {
+            self.state = match (&self.engine, failure.state) {
+                // SQLite says itself whether its transaction goes on.
+                (On::Sqlite(_), _) => State::Open,
+                (On::Postgres(_), state) => state,
+            };
+            failure.error
         })
     }
+}
+
+/// Why a statement failed, and what that means for its transaction.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) state: State,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, state: State::Open }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+fn sqlite_execute(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<u64, Failure> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, sql, params)?;
+    // A statement that returns rows is run to its end too.
+    if statement.column_count() > 0 {
+        let mut rows = statement.raw_query();
+        let mut count = 0;
+        while rows.next()?.is_some() {
+            count += 1;
+        }
+        return Ok(count);
+    }
+    let changed = statement.raw_execute()?;
+    Ok(u64::try_from(changed).unwrap_or(0))
+}
+
+fn sqlite_query<T>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    params: &[Param<'_>],
+    map: &mut impl FnMut(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Failure> {
+    let mut statement = connection.prepare_cached(sql)?;
+    bind(&mut statement, sql, params)?;
+    let mut rows = statement.raw_query();
+    let mut mapped = Vec::new();
+    while let Some(row) = rows.next()? {
+        mapped.push(map(&Row { source: Source::Sqlite(row) })?);
+    }
+    Ok(mapped)
+}
+
+/// `$1` is a name to SQLite, numbered by first appearance: so parameters are bound by name.
+fn bind(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    sql: &str,
+    params: &[Param<'_>],
+) -> Result<(), Failure> {
+    const NAMES: [&str; 16] = [
+        "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14",
+        "$15", "$16",
+    ];
+    for (index, param) in params.iter().enumerate() {
+        let place = match NAMES.get(index) {
+            Some(name) => statement.parameter_index(name)?,
+            None => statement.parameter_index(&format!("${}", index + 1))?,
+        };
+        let place = place
+            .ok_or_else(|| Error::internal(format!("${} does not stand in: {sql}", index + 1)))?;
+        statement.raw_bind_parameter(place, param)?;
+    }
+    Ok(())
 }

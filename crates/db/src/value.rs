@@ -1,47 +1,19 @@
-//! Values that go into statements and come out of rows, the same on both engines.
-//!
-//! There are three types of columns, TEXT, BIGINT and a blob, and nothing is converted in
-//! silence: a text is not read as a number, nor a number as a text.
+//! Parameters of statements, and columns of rows.
 
+use bytes::BytesMut;
+use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use rusqlite::types::ValueRef;
 use uuid::Uuid;
 
 use crate::Error;
 
-/// A value of a statement, or of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A parameter of a statement.
+#[derive(Clone, Copy, Debug)]
 pub enum Param<'a> {
-    /// SQL's NULL.
     Null,
-    /// A BIGINT: numbers, times in microseconds, 0 and 1 for truth.
     Int(i64),
-    /// A TEXT, valid UTF-8 without U+0000, which PostgreSQL does not store.
     Text(&'a str),
-    /// Bytes: digests, ids, sealed columns.
     Blob(&'a [u8]),
-}
-
-impl Param<'_> {
-    /// The name of the value's type, for error messages.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Param::Null => "NULL",
-            Param::Int(_) => "a number",
-            Param::Text(_) => "a text",
-            Param::Blob(_) => "bytes",
-        }
-    }
-}
-
-impl<'a> From<&'a str> for Param<'a> {
-    fn from(value: &'a str) -> Param<'a> {
-        Param::Text(value)
-    }
-}
-
-impl<'a> From<&'a String> for Param<'a> {
-    fn from(value: &'a String) -> Param<'a> {
-        Param::Text(value)
-    }
 }
 
 impl From<i64> for Param<'_> {
@@ -52,149 +24,192 @@ impl From<i64> for Param<'_> {
 
 impl From<bool> for Param<'_> {
     fn from(value: bool) -> Self {
-        Param::Int(i64::from(value))
+        Param::Int(value.into())
+    }
+}
+
+impl<'a> From<&'a str> for Param<'a> {
+    fn from(value: &'a str) -> Self {
+        Param::Text(value)
+    }
+}
+
+impl<'a> From<&'a String> for Param<'a> {
+    fn from(value: &'a String) -> Self {
+        Param::Text(value)
     }
 }
 
 impl<'a> From<&'a [u8]> for Param<'a> {
-    fn from(value: &'a [u8]) -> Param<'a> {
+    fn from(value: &'a [u8]) -> Self {
         Param::Blob(value)
     }
 }
 
 impl<'a> From<&'a Vec<u8>> for Param<'a> {
-    fn from(value: &'a Vec<u8>) -> Param<'a> {
+    fn from(value: &'a Vec<u8>) -> Self {
         Param::Blob(value)
     }
 }
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Param<'a> {
-    fn from(value: &'a [u8; N]) -> Param<'a> {
+    fn from(value: &'a [u8; N]) -> Self {
         Param::Blob(value)
     }
 }
 
 impl<'a> From<&'a Uuid> for Param<'a> {
-    fn from(value: &'a Uuid) -> Param<'a> {
+    fn from(value: &'a Uuid) -> Self {
         Param::Blob(value.as_bytes())
     }
 }
 
 impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
-    fn from(value: Option<T>) -> Param<'a> {
+    fn from(value: Option<T>) -> Self {
         value.map_or(Param::Null, Into::into)
     }
 }
 
-/// A row of an answer. It borrows from the statement, so values are copied out of it.
-pub struct Row<'a>(pub(crate) Source<'a>);
+/// A value of a column, as either engine gives it.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Null,
+    Int(i64),
+    Text(String),
+    Blob(Vec<u8>),
+}
 
-/// Whose row it is.
+/// A row of an answer.
+pub struct Row<'a> {
+    pub(crate) source: Source<'a>,
+}
+
 pub(crate) enum Source<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
     Postgres(&'a postgres::Row),
 }
 
 impl Row<'_> {
-    /// The value of a column, counted from 0. Fails if the column has another type or is not
-    /// there; an `Option` takes NULL.
+    /// A column by its place, from 0.
+    ///
+    /// # Errors
+    /// `Internal` when the column has another type: a statement of ours is wrong.
     pub fn get<T: FromColumn>(&self, index: usize) -> Result<T, Error> {
-        let value = self.value(index)?;
+        let value = match self.source {
+            Source::Sqlite(row) => sqlite_value(row.get_ref(index)?)?,
+            Source::Postgres(row) => row.try_get(index)?,
+        };
         T::from_column(value).ok_or_else(|| {
-            Error::internal(format!("column {index} holds {}, not {}", value.kind(), T::WANTED))
+            Error::internal(format!("column {index} is not {}", std::any::type_name::<T>()))
+        })
+    }
+}
+
+pub(crate) fn sqlite_value(value: ValueRef<'_>) -> Result<Value, Error> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(value) => Value::Int(value),
+        ValueRef::Text(text) => {
+            Value::Text(String::from_utf8(text.to_vec()).map_err(Error::internal)?)
+        }
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        ValueRef::Real(_) => return Err(Error::internal("a column holds a fraction")),
+    })
+}
+
+impl<'a> FromSql<'a> for Value {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Value, BoxError> {
+        Ok(match *kind {
+            Type::BOOL => Value::Int(bool::from_sql(kind, raw)?.into()),
+            Type::INT2 => Value::Int(i16::from_sql(kind, raw)?.into()),
+            Type::INT4 => Value::Int(i32::from_sql(kind, raw)?.into()),
+            Type::INT8 => Value::Int(i64::from_sql(kind, raw)?),
+            Type::BYTEA => Value::Blob(raw.to_vec()),
+            _ => Value::Text(String::from_sql(kind, raw)?),
         })
     }
 
-    /// The value of a column as it lies there, without a copy.
-    pub fn value(&self, index: usize) -> Result<Param<'_>, Error> {
-        match &self.0 {
-            Source::Sqlite(row) => crate::sqlite::value(row, index),
-            Source::Postgres(row) => crate::postgres::value(row, index),
-        }
+    fn from_sql_null(_: &Type) -> Result<Value, BoxError> {
+        Ok(Value::Null)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
     }
 }
 
-/// A type that a column can be read as.
-///
-/// A trait, because `row.get(0)?` should give what the field that takes it wants.
-pub trait FromColumn: Sized {
-    /// What the column must hold, for the error message.
-    const WANTED: &'static str;
+impl ToSql for Param<'_> {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        match self {
+            Param::Null => Ok(IsNull::Yes),
+            Param::Int(value) => match *kind {
+                Type::INT2 => i16::try_from(*value)?.to_sql(kind, out),
+                Type::INT4 => i32::try_from(*value)?.to_sql(kind, out),
+                _ => value.to_sql(&Type::INT8, out),
+            },
+            Param::Text(text) => text.to_sql(&Type::TEXT, out),
+            Param::Blob(bytes) => bytes.to_sql(&Type::BYTEA, out),
+        }
+    }
 
-    /// The value, or `None` if the column holds something else.
-    fn from_column(value: Param<'_>) -> Option<Self>;
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+type BoxError = Box<dyn std::error::Error + Sync + Send>;
+
+/// What a column can be read as.
+pub trait FromColumn: Sized {
+    fn from_column(value: Value) -> Option<Self>;
 }
 
 impl FromColumn for i64 {
-    const WANTED: &'static str = "a number";
-
-    fn from_column(value: Param<'_>) -> Option<i64> {
-        match value {
-            Param::Int(value) => Some(value),
-            _ => None,
-        }
+    fn from_column(value: Value) -> Option<i64> {
+        if let Value::Int(value) = value { Some(value) } else { None }
     }
 }
 
 impl FromColumn for bool {
-    const WANTED: &'static str = "0 or 1";
-
-    fn from_column(value: Param<'_>) -> Option<bool> {
+    fn from_column(value: Value) -> Option<bool> {
         match value {
-            Param::Int(0) => Some(false),
-            Param::Int(1) => Some(true),
+            Value::Int(0) => Some(false),
+            Value::Int(1) => Some(true),
             _ => None,
         }
     }
 }
 
 impl FromColumn for String {
-    const WANTED: &'static str = "a text";
-
-    fn from_column(value: Param<'_>) -> Option<String> {
-        match value {
-            Param::Text(value) => Some(value.to_owned()),
-            _ => None,
-        }
+    fn from_column(value: Value) -> Option<String> {
+        if let Value::Text(value) = value { Some(value) } else { None }
     }
 }
 
 impl FromColumn for Vec<u8> {
-    const WANTED: &'static str = "bytes";
-
-    fn from_column(value: Param<'_>) -> Option<Vec<u8>> {
-        match value {
-            Param::Blob(value) => Some(value.to_owned()),
-            _ => None,
-        }
+    fn from_column(value: Value) -> Option<Vec<u8>> {
+        if let Value::Blob(value) = value { Some(value) } else { None }
     }
 }
 
 impl<const N: usize> FromColumn for [u8; N] {
-    const WANTED: &'static str = "bytes of this length";
-
-    fn from_column(value: Param<'_>) -> Option<[u8; N]> {
-        match value {
-            Param::Blob(value) => value.try_into().ok(),
-            _ => None,
-        }
+    fn from_column(value: Value) -> Option<[u8; N]> {
+        Vec::from_column(value)?.try_into().ok()
     }
 }
 
 impl FromColumn for Uuid {
-    const WANTED: &'static str = "16 bytes";
-
-    fn from_column(value: Param<'_>) -> Option<Uuid> {
+    fn from_column(value: Value) -> Option<Uuid> {
         <[u8; 16]>::from_column(value).map(Uuid::from_bytes)
     }
 }
 
 impl<T: FromColumn> FromColumn for Option<T> {
-    const WANTED: &'static str = T::WANTED;
-
-    fn from_column(value: Param<'_>) -> Option<Option<T>> {
+    fn from_column(value: Value) -> Option<Option<T>> {
         match value {
-            Param::Null => Some(None),
+            Value::Null => Some(None),
             value => T::from_column(value).map(Some),
         }
     }
