@@ -74,7 +74,7 @@ def test_accounts_and_regions_have_their_own_names(registry, repository):
         "a/",
         "a b",
         "a:b",
-        "ä",
+        "ää",
         "..",
         "a/../b",
         "a_.b",

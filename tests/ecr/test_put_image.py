@@ -149,7 +149,8 @@ def test_an_index_needs_its_children(ecr, repository):
         f"'{repository}' in the registry with id '{ACCOUNT}' do not exist",
     ):
         put_image(ecr, repository, made, "1")
-    push(ecr, repository, made, "1")
+    push(ecr, repository, made.children[1])
+    put_image(ecr, repository, made, "1")
 
 
 def test_an_index_of_indexes(ecr, repository):

@@ -269,10 +269,11 @@ def test_a_deny_outweighs(ecr, other_v2, repository, pushed):
     )
     answer = other_v2.get_manifest(repository, "1")
     assert answer.status_code == 403
+    # Not the sentence of the deny: a stranger would learn from it that the repository exists.
     assert answer.json()["errors"] == [
         {
             "code": "DENIED",
-            "message": denied(OTHER_ACCOUNT, "ecr:BatchGetImage", arn_of(repository)),
+            "message": not_allowed(OTHER_ACCOUNT, "ecr:BatchGetImage", arn_of(repository)),
         }
     ]
     assert other_v2.get(f"/v2/{repository}/tags/list").status_code == 200

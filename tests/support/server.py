@@ -55,7 +55,10 @@ class Server:
 
     def write_config(self, config, tls, own_storage):
         """The keys that a test does not care for follow those that it gave."""
-        text = f'database = "{self.database}"\n{config}\n'
+        text = f'database = "{self.database}"\n'
+        if "default_region" not in config:
+            text += f'default_region = "{REGION}"\n'
+        text += f"{config}\n"
         if "[[listeners]]" not in config:
             text += f'[[listeners]]\naddress = "127.0.0.1:{self.port}"\n'
             text += 'tls = "self-signed"\n' if tls else ""

@@ -29,6 +29,15 @@ class ShiftedAuth(SigV4Auth):
         self._inject_signature_to_request(request, signature)
 
 
+class QueryAuth(SigV4QueryAuth):
+    """Signs in the query and leaves the body where it is; botocore would move it there too."""
+
+    def _modify_request_before_signing(self, request):
+        data, request.data = request.data, None
+        super()._modify_request_before_signing(request)
+        request.data = data
+
+
 def request(server, operation, body=None, *, target=TARGET, data=None):
     """An unsigned request for an operation of the API."""
     data = json.dumps({} if body is None else body).encode() if data is None else data
@@ -53,7 +62,7 @@ def sign(server, made, *, key=None, secret=None, service="ecr", region=REGION, w
 
 def presign(server, made, expires=60, service="ecr", region=REGION):
     """Signs it in its query."""
-    SigV4QueryAuth(Credentials(*server.credentials()), service, region, expires=expires).add_auth(
+    QueryAuth(Credentials(*server.credentials()), service, region, expires=expires).add_auth(
         made
     )
     keep_secret(made.url.split("X-Amz-Signature=")[1])
