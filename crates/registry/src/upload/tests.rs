@@ -185,6 +185,9 @@ pub(super) const REMOVALS: &str = "SELECT COUNT(*) FROM object_removal";
 /// Objects that may go as soon as somebody looks.
 pub(super) const REMOVALS_DUE: &str = "SELECT COUNT(*) FROM object_removal \
      WHERE due <= 1772612130250000";
+/// Objects that may still be acknowledged.
+pub(super) const REMOVALS_LATER: &str = "SELECT COUNT(*) FROM object_removal \
+     WHERE due > 1772612130250000";
 pub(super) const SEGMENTS: &str = "SELECT COUNT(*) FROM segment";
 pub(super) const BLOBS: &str = "SELECT COUNT(*) FROM blob";
 pub(super) const UPLOADS: &str = "SELECT COUNT(*) FROM upload";

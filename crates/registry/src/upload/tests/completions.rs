@@ -228,6 +228,35 @@ async fn bytes_of_the_domain_are_kept_once() {
     assert_eq!(one.read(digest).await.unwrap(), all);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_pushes_of_the_same_bytes_at_once_one_makes_the_blob() {
+    let harness = std::sync::Arc::new(Harness::new().await);
+    let names = ["one", "two", "three"];
+    for name in names {
+        harness.repository(name).await;
+    }
+    let all = bytes(20_000);
+    let pushes = (0..12).map(|number| {
+        let (harness, all) = (std::sync::Arc::clone(&harness), all.clone());
+        tokio::spawn(async move {
+            let client = Client::root(&harness, names[number % names.len()]);
+            let id = client.begin().await.unwrap();
+            client.append(id, None, &all).await.unwrap();
+            client.put(id, sha256(&all), b"").await.unwrap();
+        })
+    });
+    for push in futures::future::join_all(pushes).await {
+        push.unwrap();
+    }
+    for name in names {
+        assert_eq!(Client::root(&harness, name).read(sha256(&all)).await.unwrap(), all);
+    }
+    assert_eq!(harness.count(BLOBS).await, 1);
+    assert_eq!(harness.count(SEGMENTS).await, 1);
+    assert_eq!(harness.count(UPLOADS).await, 0);
+    assert_eq!(harness.count(REMOVALS_DUE).await, 11);
+}
+
 #[tokio::test]
 async fn the_api_tells_what_exists_and_keeps_it() {
     let grace = crate::Settings::default().grace_micros;

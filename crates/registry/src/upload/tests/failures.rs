@@ -207,7 +207,7 @@ async fn a_saved_state_of_another_upload_or_place_is_not_gone_on_with() {
          (SELECT o.hash_state FROM upload o ORDER BY o.touched_at DESC LIMIT 1)",
         "UPDATE upload SET hash_state = last_hash_state",
         "UPDATE upload SET size = size - 1",
-        "UPDATE upload SET hash_state = X'01'",
+        "UPDATE upload SET hash_state = wrapped_key",
     ] {
         let id = client.begin().await.unwrap();
         client.append(id, None, b"bytes").await.unwrap();

@@ -46,6 +46,21 @@ async fn a_principal_has_so_many_uploads_open() {
     assert_eq!(open, 3);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn uploads_that_begin_at_once_keep_to_the_limit() {
+    let settings = Settings { uploads_per_principal: 5, ..Settings::default() };
+    let harness = std::sync::Arc::new(Harness::with(settings).await);
+    harness.repository("app").await;
+    let begins = (0..16).map(|_| {
+        let harness = std::sync::Arc::clone(&harness);
+        tokio::spawn(async move { Client::root(&harness, "app").begin().await })
+    });
+    let begun = futures::future::join_all(begins).await;
+    let begun = begun.into_iter().filter(|it| it.as_ref().unwrap().is_ok()).count();
+    assert_eq!(begun, 5);
+    assert_eq!(harness.count(UPLOADS).await, 5);
+}
+
 #[tokio::test]
 async fn no_bytes_are_taken_without_room() {
     let mut harness = Harness::new().await;
