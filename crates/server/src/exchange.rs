@@ -1,7 +1,7 @@
 //! One request and its answer, as the rest of the server sees them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -76,6 +76,7 @@ pub struct Exchange {
     log: Mutex<LogFields>,
     received: AtomicU64,
     sent: AtomicU64,
+    has_unread: AtomicBool,
 }
 
 /// What is learned of a request while it is answered, for the access log and the metrics.
@@ -145,6 +146,7 @@ impl Exchange {
             log: Mutex::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            has_unread: AtomicBool::new(false),
         }
     }
 
@@ -179,5 +181,15 @@ impl Exchange {
 
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(u64::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The rest of the request's body will not be read.
+    pub(crate) fn leave_unread(&self) {
+        self.has_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client may still be sending what nobody reads.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.has_unread.load(Ordering::Relaxed)
     }
 }

@@ -185,3 +185,59 @@ pub fn info(connection: &rustls::ServerConnection) -> Option<TlsInfo> {
     };
     Some(TlsInfo { version, cipher_suite })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::generate_simple_self_signed;
+
+    use super::*;
+
+    /// Writes a new certificate and its key.
+    fn write(directory: &Path) {
+        let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(directory.join("tls.crt"), made.cert.pem()).unwrap();
+        fs::write(directory.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn a_changed_certificate_is_taken_if_it_is_good() {
+        install_provider();
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) =
+            (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+        let source = Source::Files { certificate: certificate.clone(), key: key.clone() };
+        let error = Current::open(source.clone()).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), format!("read {}", certificate.display()));
+
+        write(directory.path());
+        let (current, mut watch) = Current::open(source).unwrap();
+        let first = current.config();
+        assert!(!watch.look());
+        assert!(Arc::ptr_eq(&first, &current.config()));
+
+        let good = fs::read(&certificate).unwrap();
+        fs::write(&certificate, "junk").unwrap();
+        assert!(!watch.look());
+        fs::remove_file(&certificate).unwrap();
+        assert!(!watch.look());
+        // Half of a new pair: its key is still the old one's.
+        let old_key = fs::read(&key).unwrap();
+        write(directory.path());
+        let new_key = fs::read(&key).unwrap();
+        fs::write(&key, &old_key).unwrap();
+        assert!(!watch.look());
+        assert!(Arc::ptr_eq(&first, &current.config()));
+
+        fs::write(&key, &new_key).unwrap();
+        assert!(watch.look());
+        let second = current.config();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(!watch.look());
+        // Back to the first pair, which is as good as any.
+        fs::write(&certificate, &good).unwrap();
+        fs::write(&key, &old_key).unwrap();
+        assert!(watch.look());
+    }
+}

@@ -102,7 +102,7 @@ pub async fn restore(config: &Config, arguments: &Directory) -> anyhow::Result<(
     let Summary { objects, copied, .. } = restored.await.context("restore")?;
     bar.finish_and_clear();
     print(&format!("restored every row; {objects} objects, {copied} of them copied now\n"))?;
-    drop(db);
+    db.close().await;
     Ok(())
 }
 
@@ -133,7 +133,7 @@ pub async fn rotate_root_key(config: &Config) -> anyhow::Result<()> {
             kept.display()
         );
     }
-    drop(db);
+    db.close().await;
     print(&text)
 }
 

@@ -74,10 +74,7 @@ fn accounts(file: &File) -> anyhow::Result<BTreeMap<String, Account>> {
     Ok(accounts)
 }
 
-fn default_account(
-    file: &File,
-    accounts: &BTreeMap<String, Account>,
-) -> anyhow::Result<String> {
+fn default_account(file: &File, accounts: &BTreeMap<String, Account>) -> anyhow::Result<String> {
     match &file.default_account {
         Some(id) => {
             check_account("default_account", id)?;
@@ -127,10 +124,7 @@ fn same_place(one: &Storage, other: &Storage) -> bool {
     }
 }
 
-fn default_region(
-    file: &File,
-    regions: &BTreeMap<String, Storage>,
-) -> anyhow::Result<String> {
+fn default_region(file: &File, regions: &BTreeMap<String, Storage>) -> anyhow::Result<String> {
     match &file.default_region {
         Some(name) => {
             check_one_of("default_region", "regions", name, regions)?;
@@ -174,7 +168,10 @@ fn names(
 
 fn keys(file: file::Keys, data: &Path) -> anyhow::Result<Keys> {
     let root = file.root.unwrap_or_else(|| vec![data.join("keys").join("root.key")]);
-    ensure!(!root.is_empty(), "keys.root: the list is empty; write at least one file, or leave it out");
+    ensure!(
+        !root.is_empty(),
+        "keys.root: the list is empty; write at least one file, or leave it out"
+    );
     Ok(Keys { root })
 }
 

@@ -140,9 +140,10 @@ pub(super) fn merge(texts: &[(&Path, &str)]) -> anyhow::Result<File> {
     for (path, text) in texts {
         // Each is read on its own first, because only then do errors have a line.
         if let Err(error) = toml::from_str::<File>(text) {
-            bail!("{}", explain(path, text, error));
+            bail!("{}", explain(path, text, &error));
         }
-        let table = text.parse().map_err(|error| anyhow::anyhow!("{}", explain(path, text, error)))?;
+        let table =
+            text.parse().map_err(|error| anyhow::anyhow!("{}", explain(path, text, &error)))?;
         merge_table(&mut merged, table);
     }
     File::deserialize(merged).map_err(|error| anyhow::anyhow!("{}", error.to_string().trim_end()))
@@ -160,16 +161,20 @@ fn merge_table(into: &mut toml::Table, from: toml::Table) {
 }
 
 /// One line: the file, the line, the key and what is wrong.
-fn explain(path: &Path, text: &str, mut error: toml::de::Error) -> String {
+fn explain(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.as_bytes().iter().take(start).filter(|byte| **byte == b'\n').count() + 1;
-    // Without its input the error tells the path of keys instead of showing the line.
-    error.set_input(None);
-    let shown = error.to_string();
-    let key = shown.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
     let message = error.message().replace('\n', ", ");
-    match key {
+    match key(text) {
         Some(key) => format!("{} line {line}: {key}: {message}", path.display()),
         None => format!("{} line {line}: {message}", path.display()),
     }
+}
+
+/// The key that is wrong. Read from text, an error has a line; read from a table, it has a key.
+fn key(text: &str) -> Option<String> {
+    let table: toml::Table = text.parse().ok()?;
+    let shown = File::deserialize(table).err()?.to_string();
+    let key = shown.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    key.map(str::to_owned)
 }

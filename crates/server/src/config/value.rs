@@ -64,8 +64,7 @@ pub(super) fn size(key: &str, written: &Written, example: &str) -> anyhow::Resul
         Written::Number(number) => u64::try_from(*number).ok(),
         Written::Text(text) => with_unit(text, SIZES),
     };
-    bytes
-        .ok_or_else(|| anyhow!("{key}: {written} is not a size; write for example \"{example}\""))
+    bytes.ok_or_else(|| anyhow!("{key}: {written} is not a size; write for example \"{example}\""))
 }
 
 /// Reads a time: `"24h"`, `"90d"`, `"10min"`, `"15s"`, `"200ms"`.

@@ -22,6 +22,8 @@ pub(super) struct Activity {
     /// HTTP/2 has frames between requests, so its bytes do not begin a head.
     is_http2: AtomicBool,
     has_had_request: AtomicBool,
+    /// A body was refused that the peer may still be sending.
+    has_unread: AtomicBool,
     under_way: AtomicU32,
     /// When the last request ended, or the connection began.
     idle_since: AtomicU64,
@@ -65,6 +67,7 @@ impl Activity {
             began: Instant::now(),
             is_http2: AtomicBool::new(false),
             has_had_request: AtomicBool::new(false),
+            has_unread: AtomicBool::new(false),
             under_way: AtomicU32::new(0),
             idle_since: AtomicU64::new(1),
             head_since: AtomicU64::new(0),
@@ -105,9 +108,17 @@ impl Activity {
         }
     }
 
-    /// Our last word is said.
-    pub(super) fn lingers(&self) {
-        self.mark(&self.lingers_since);
+    pub(super) fn body_is_unread(&self) {
+        self.has_unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Our last word is said. Whether to wait until the peer has heard it.
+    pub(super) fn lingers(&self) -> bool {
+        let lingers = self.has_unread.load(Ordering::Relaxed);
+        if lingers {
+            self.mark(&self.lingers_since);
+        }
+        lingers
     }
 
     /// A head is complete. The request is under way until what this returns is dropped.

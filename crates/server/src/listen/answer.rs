@@ -168,6 +168,9 @@ impl Drop for Finish {
         if let Some(taken) = taken {
             context.activity.answer_ends(taken);
         }
+        if exchange.has_unread() {
+            context.activity.body_is_unread();
+        }
         span.record("status", *status);
         let fields = exchange.take_noted();
         let duration = exchange.began.elapsed();

@@ -101,12 +101,14 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Says that we are done, then reads on until the peer is too. To close at once would reset
-    /// the connection while the peer still sends a body that we refused, and it would see the
-    /// reset in place of our answer.
+    /// Says that we are done. If the peer may still be sending a body that we refused, reads on
+    /// until it is done too: to close at once would reset the connection, and the peer would see
+    /// the reset in place of our answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        self.activity.lingers();
+        if !self.activity.lingers() {
+            return Poll::Ready(Ok(()));
+        }
         let mut scratch = [0; SCRATCH];
         while self.discarded < MOST_DISCARDED {
             let mut buffer = ReadBuf::new(&mut scratch);

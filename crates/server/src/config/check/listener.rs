@@ -20,7 +20,10 @@ pub(super) fn listeners(
     let mut written = written.unwrap_or_else(|| {
         vec![file::Listener { address: Some(DEFAULT_ADDRESS.to_owned()), ..Default::default() }]
     });
-    ensure!(!written.is_empty(), "listeners: the list is empty; write at least one, or leave it out");
+    ensure!(
+        !written.is_empty(),
+        "listeners: the list is empty; write at least one, or leave it out"
+    );
     if let Some(listen) = listen {
         let [only] = written.as_mut_slice() else {
             bail!(
@@ -35,9 +38,8 @@ pub(super) fn listeners(
     for (number, it) in written.iter().enumerate() {
         let key = format!("listeners[{number}]");
         let listener = listener(&key, it)?;
-        let taken = |other: &Listener| {
-            other.address == listener.address && listener.address.port() != 0
-        };
+        let taken =
+            |other: &Listener| other.address == listener.address && listener.address.port() != 0;
         if let Some(other) = listeners.iter().position(taken) {
             bail!("{key}.address: listeners[{other}] has {} already", listener.address);
         }
