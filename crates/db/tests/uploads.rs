@@ -1,5 +1,7 @@
 //! Uploads, blobs and memberships, on both engines.
 
+#![expect(clippy::unwrap_used, reason = "a test ends when something fails")]
+
 mod support;
 
 use bonded_db::{

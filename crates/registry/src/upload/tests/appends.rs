@@ -262,7 +262,7 @@ async fn an_append_to_an_upload_that_ended_meanwhile_is_lost() {
 
 #[tokio::test]
 async fn an_upload_is_not_idle_while_bytes_come() {
-    let hour = crate::upload::HOUR;
+    let hour = upload::HOUR;
     let harness = Arc::new(Harness::new().await);
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
