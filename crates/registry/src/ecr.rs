@@ -40,6 +40,9 @@ mod upload_layer_part;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
 
 use crate::{Call, Error, Result};
 
@@ -167,8 +170,29 @@ where
     // JSON of another shape, nothing more: the rules are `Input::check`'s.
     let unreadable = |error: serde_json::Error| Error::Serialization(error.to_string());
     let input = serde_json::from_slice(body).map_err(unreadable)?;
-    call.set_parameters(serde_json::from_slice(body).ok());
+    call.set_parameters(parameters(body));
     output(run(input).await?)
+}
+
+/// `requestParameters` of the record: the input, without a manifest, because manifests are kept
+/// sealed and records are not.
+fn parameters(body: &[u8]) -> Option<Box<RawValue>> {
+    const MANIFEST: &str = "imageManifest";
+    let text: &RawValue = serde_json::from_slice(body).ok()?;
+    if !text.get().contains(MANIFEST) {
+        return Some(text.to_owned());
+    }
+    let mut members: Map<String, Value> = serde_json::from_str(text.get()).ok()?;
+    members.remove(MANIFEST);
+    to_raw_value(&members).ok()
+}
+
+/// `requestParameters` of the record: the body, without a manifest, which is kept sealed.
+fn parameters(body: &[u8]) -> Option<Box<RawValue>> {
+    const MANIFEST: &str = "imageManifest";
+    let mut value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    value.as_object_mut()?.remove(MANIFEST);
+    serde_json::value::to_raw_value(&value).ok()
 }
 
 fn output(output: impl Serialize) -> Result<Vec<u8>> {

@@ -10,7 +10,7 @@
 //! file that somebody may need is ever overwritten.
 
 mod credentials;
-mod files;
+pub(crate) mod files;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ pub async fn prepare(db: &Db, now: i64, setup: &Setup) -> anyhow::Result<Ready> 
 
     let credentials = Credentials::in_directory(&setup.data);
     let known = known_accounts(db).await?;
-    let root_keys: Vec<_> = known.iter().flat_map(|(_, ids)| ids).cloned().collect();
+    let root_keys: Vec<_> = known.values().flatten().cloned().collect();
     credentials.finish(&root_keys)?;
     let missing: Vec<_> =
         setup.accounts.iter().filter(|(id, _)| !known.contains_key(*id)).collect();

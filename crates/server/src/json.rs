@@ -11,15 +11,15 @@ use bonded_account::Request;
 use bonded_iam::sigv4::SigError;
 use bonded_registry::{self as registry, Call, ecr};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::arrival::Arrival;
 use crate::auth::sigv4::{Refusal, signer};
-use crate::body::{Body, Incoming, Response};
+use crate::body::{Body, RequestBody};
+use crate::exchange::Exchange;
 use crate::failure;
-use crate::service::Service;
-use crate::whole::{ReadError, length};
+use crate::service::{Service, note_caller, origin};
+use crate::whole::{ReadError, hold, length};
 
 /// What comes before the operation's name in `X-Amz-Target`.
 const ECR: &str = "AmazonEC2ContainerRegistry_V20150921.";
@@ -53,31 +53,31 @@ enum Error {
 /// Answers a request with an `X-Amz-Target`.
 pub(crate) async fn answer(
     service: &Service,
-    arrival: &Arrival,
+    exchange: &Exchange,
     head: &Parts,
     target: &str,
-    body: Incoming,
-) -> Response {
-    match run(service, arrival, head, target, body).await {
+    body: &mut RequestBody,
+) -> Response<Body> {
+    match run(service, exchange, head, target, body).await {
         Ok(output) => response(StatusCode::OK, output),
-        Err(error) => error_response(&error, arrival),
+        Err(error) => error_response(&error, exchange),
     }
 }
 
 async fn run(
     service: &Service,
-    arrival: &Arrival,
+    exchange: &Exchange,
     head: &Parts,
     target: &str,
-    body: Incoming,
+    body: &mut RequestBody,
 ) -> Result<Vec<u8>, Error> {
     let name = target.strip_prefix(ECR).unwrap_or_default();
     let (operation, read_only) = ecr::find(name).ok_or(Error::UnknownOperation)?;
-    arrival.seen().operation = Some(operation);
-    let limit = limit(operation, length(&body))?;
-    let signed = signer(service, "ecr", head, arrival.origin.secure).await?;
+    exchange.note(|log| log.operation = Some(operation));
+    let limit = limit(operation, length(body)).map_err(Error::TooLarge)?;
+    let signed = signer(service, "ecr", head, exchange.secure).await?;
     let mut hash = Context::new(&SHA256);
-    let held = service.bodies.read(body, limit, |frame| hash.update(frame)).await;
+    let held = hold(&service.bodies, body, limit, |frame| hash.update(frame)).await;
     let held = held.map_err(|error| match error {
         ReadError::TooLarge => Error::TooLarge(limit),
         ReadError::BrokenOff => Error::BrokenOff,
@@ -89,13 +89,14 @@ async fn run(
     let registry = Arc::clone(&service.registry);
     let services = Arc::clone(&registry.services);
     let account = signed.caller.account.parse().map_err(|_| no_account(&signed.caller.account))?;
-    let origin = arrival.origin.clone();
-    let request = Request::new(services, arrival.request_id, signed.region, signed.caller, origin);
+    exchange.note(|log| log.account = Some(signed.caller.account.clone()));
+    let (id, origin) = (exchange.id.uuid(), origin(exchange, head));
+    let request = Request::new(services, id, signed.region, signed.caller, origin);
     let request = Arc::new(request);
     let call = Call::begin(registry, Arc::clone(&request), account, operation, read_only);
     let output = ecr::run(&call, held.bytes).await;
     call.end(&output).await;
-    arrival.note_caller(&request);
+    note_caller(exchange, &request);
     Ok(output.map_err(Refusal::from)?)
 }
 
@@ -103,8 +104,8 @@ fn no_account(text: &str) -> Refusal {
     registry::Error::Internal(anyhow::anyhow!("`{text}` is no account id")).into()
 }
 
-/// How long a body may be, if its length is within that.
-fn limit(operation: &str, length: Option<u64>) -> Result<usize, Error> {
+/// How long a body may be, if its length is within that; else that limit as the error.
+fn limit(operation: &str, length: Option<u64>) -> Result<usize, usize> {
     let limit = match operation {
         "UploadLayerPart" => MAX_LAYER_PART,
         "PutImage" => MAX_IMAGE,
@@ -113,11 +114,11 @@ fn limit(operation: &str, length: Option<u64>) -> Result<usize, Error> {
     match length {
         None => Ok(MAX_BODY),
         Some(length) if usize::try_from(length).is_ok_and(|length| length <= limit) => Ok(limit),
-        Some(_) => Err(Error::TooLarge(limit)),
+        Some(_) => Err(limit),
     }
 }
 
-fn response(status: StatusCode, body: impl Into<Body>) -> Response {
+fn response(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let kind = HeaderValue::from_static(CONTENT_TYPE);
@@ -125,24 +126,24 @@ fn response(status: StatusCode, body: impl Into<Body>) -> Response {
     response
 }
 
-fn error_response(error: &Error, arrival: &Arrival) -> Response {
+fn error_response(error: &Error, exchange: &Exchange) -> Response<Body> {
     let (status, exception) = match error {
         Error::UnknownOperation => (StatusCode::BAD_REQUEST, "UnknownOperationException"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException"),
         Error::BrokenOff => (StatusCode::BAD_REQUEST, "MalformedHttpRequestException"),
         Error::Refused(Refusal::Signature(SigError::MalformedRequest)) => {
             // AWS says nothing to what is no HTTP.
-            let mut response = Response::new(Body::empty());
+            let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return response;
         }
         Error::Refused(Refusal::Signature(error)) => (StatusCode::BAD_REQUEST, error.json_code()),
         Error::Refused(Refusal::Failed(error)) => {
-            failure::log(error, arrival.request_id);
+            failure::log(error, exchange.id);
             (status(error), error.exception())
         }
     };
-    arrival.seen().error = Some(exception);
+    exchange.note(|log| log.error = Some(exception));
     let mut body = Map::new();
     body.insert("__type".to_owned(), exception.into());
     body.insert("message".to_owned(), error.to_string().into());

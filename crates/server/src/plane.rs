@@ -3,9 +3,11 @@
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
+use crate::exchange::Plane;
+
 /// One of the protocols that a listener serves.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Plane<'a> {
+pub(crate) enum Protocol<'a> {
     /// The registry API of the OCI.
     V2,
     /// AWS JSON, with what `X-Amz-Target` says.
@@ -16,25 +18,35 @@ pub(crate) enum Plane<'a> {
     Rest,
 }
 
-impl Plane<'_> {
-    pub(crate) fn of(head: &Parts) -> Plane<'_> {
+impl Protocol<'_> {
+    pub(crate) fn of(head: &Parts) -> Protocol<'_> {
         let path = head.uri.path();
         if path == "/v2" || path.starts_with("/v2/") {
-            return Plane::V2;
+            return Protocol::V2;
         }
         let query = head.uri.query().unwrap_or_default();
         if head.method == Method::POST {
             if let Some(target) = target(&head.headers) {
-                return Plane::Json { target };
+                return Protocol::Json { target };
             }
             if is_form(&head.headers) {
-                return Plane::Query;
+                return Protocol::Query;
             }
         }
         if query.split('&').any(|pair| pair.starts_with("Action=")) {
-            return Plane::Query;
+            return Protocol::Query;
         }
-        Plane::Rest
+        Protocol::Rest
+    }
+
+    /// What it is called in logs and metrics.
+    pub(crate) fn plane(&self) -> Plane {
+        match self {
+            Protocol::V2 => Plane::V2,
+            Protocol::Json { .. } => Plane::Json,
+            Protocol::Query => Plane::Query,
+            Protocol::Rest => Plane::Rest,
+        }
     }
 }
 
@@ -59,26 +71,31 @@ fn is_form(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn check(method: &str, target: &str, headers: &[(&'static str, &str)], expected: &Plane<'_>) {
+    fn check(
+        method: &str,
+        target: &str,
+        headers: &[(&'static str, &str)],
+        expected: &Protocol<'_>,
+    ) {
         let mut request = http::Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        assert_eq!(Plane::of(&head), *expected, "{method} {target} {headers:?}");
+        assert_eq!(Protocol::of(&head), *expected, "{method} {target} {headers:?}");
     }
 
     #[test]
     fn a_request_speaks_one_protocol() {
         let form = ("content-type", "application/x-www-form-urlencoded; charset=utf-8");
-        check("GET", "/v2", &[], &Plane::V2);
-        check("POST", "/v2/a/blobs/uploads/", &[("x-amz-target", "A.B")], &Plane::V2);
-        check("GET", "/v20", &[], &Plane::Rest);
-        check("GET", "//v2/", &[], &Plane::Rest);
-        check("POST", "/", &[("x-amz-target", "A.B")], &Plane::Json { target: "A.B" });
-        check("GET", "/", &[("x-amz-target", "A.B")], &Plane::Rest);
-        check("POST", "/", &[form], &Plane::Query);
-        check("GET", "/?Version=1&Action=A", &[], &Plane::Query);
-        check("GET", "/?InAction=A", &[], &Plane::Rest);
+        check("GET", "/v2", &[], &Protocol::V2);
+        check("POST", "/v2/a/blobs/uploads/", &[("x-amz-target", "A.B")], &Protocol::V2);
+        check("GET", "/v20", &[], &Protocol::Rest);
+        check("GET", "//v2/", &[], &Protocol::Rest);
+        check("POST", "/", &[("x-amz-target", "A.B")], &Protocol::Json { target: "A.B" });
+        check("GET", "/", &[("x-amz-target", "A.B")], &Protocol::Rest);
+        check("POST", "/", &[form], &Protocol::Query);
+        check("GET", "/?Version=1&Action=A", &[], &Protocol::Query);
+        check("GET", "/?InAction=A", &[], &Protocol::Rest);
     }
 }

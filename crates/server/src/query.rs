@@ -2,10 +2,10 @@
 //! answered as an AWS endpoint answers one that it does not know.
 
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
-use uuid::Uuid;
+use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::body::{Body, Response};
+use crate::body::Body;
+use crate::exchange::Exchange;
 use crate::form::Form;
 
 const NAMESPACE: &str = "http://webservices.amazon.com/AWSFault/2005-15-09";
@@ -13,7 +13,7 @@ const NAMESPACE: &str = "http://webservices.amazon.com/AWSFault/2005-15-09";
 const MAX_ECHO: usize = 128;
 
 /// Answers a request that names an action, given its form.
-pub(crate) fn answer(head: &Parts, form: &[u8], request_id: Uuid) -> Response {
+pub(crate) fn answer(head: &Parts, form: &[u8], exchange: &Exchange) -> Response<Body> {
     let form = Form::parse(&String::from_utf8_lossy(form));
     let query = Form::parse(head.uri.query().unwrap_or_default());
     let value = |name| form.first(name).or_else(|| query.first(name));
@@ -22,16 +22,23 @@ pub(crate) fn answer(head: &Parts, form: &[u8], request_id: Uuid) -> Response {
             StatusCode::BAD_REQUEST,
             "MissingAction",
             "The request must contain the parameter Action",
-            request_id,
+            exchange,
         );
     };
     let version = value("Version").unwrap_or("NO_VERSION_SPECIFIED");
     let message =
         format!("Could not find operation {} for version {}", echo(action), echo(version));
-    error(StatusCode::BAD_REQUEST, "InvalidAction", &message, request_id)
+    error(StatusCode::BAD_REQUEST, "InvalidAction", &message, exchange)
 }
 
-fn error(status: StatusCode, code: &str, message: &str, request_id: Uuid) -> Response {
+fn error(
+    status: StatusCode,
+    code: &'static str,
+    message: &str,
+    exchange: &Exchange,
+) -> Response<Body> {
+    exchange.note(|log| log.error = Some(code));
+    let request_id = exchange.id;
     let body = format!(
         "<ErrorResponse xmlns=\"{NAMESPACE}\">\n  <Error>\n    <Type>Sender</Type>\n    \
          <Code>{code}</Code>\n    <Message>{}</Message>\n  </Error>\n  \

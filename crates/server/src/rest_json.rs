@@ -1,11 +1,13 @@
 //! AWS REST-JSON: no service that speaks it is built yet, so every path is one that is not known.
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::body::{Body, Response};
+use crate::body::Body;
+use crate::exchange::Exchange;
 
 /// Answers a path that no protocol knows.
-pub(crate) fn unknown_operation() -> Response {
+pub(crate) fn unknown_operation(exchange: &Exchange) -> Response<Body> {
+    exchange.note(|log| log.error = Some("UnknownOperationException"));
     let mut response = Response::new(Body::from("{\"message\":\"Unknown operation\"}"));
     *response.status_mut() = StatusCode::NOT_FOUND;
     let headers = response.headers_mut();

@@ -28,18 +28,19 @@ use bonded_registry::{self as registry, Call, ecr};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use http::request::Parts;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, Response, header};
 use http_body_util::BodyDataStream;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 pub(crate) use error::Error;
 
-use crate::arrival::Arrival;
 use crate::auth::token;
-use crate::body::{Incoming, Response};
+use crate::body::{Body, RequestBody};
+use crate::exchange::Exchange;
 use crate::form::Form;
-use crate::service::Service;
+use crate::names::{NotServed, RegistryName};
+use crate::service::{Service, host, note_caller, origin};
 
 const DIGEST_FORM: &str =
     "A digest is sha256: or sha512: and its hexadecimal digits, in lower case";
@@ -47,7 +48,7 @@ const DIGEST_FORM: &str =
 /// A request whose caller is known.
 struct Asked<'a> {
     service: &'a Service,
-    arrival: &'a Arrival,
+    exchange: &'a Exchange,
     request: Arc<Request>,
     /// Whose registry the host names.
     account: AccountId,
@@ -58,17 +59,19 @@ struct Asked<'a> {
 /// Answers a request to `/v2/`.
 pub(crate) async fn answer(
     service: &Service,
-    arrival: &Arrival,
+    exchange: &Exchange,
     head: &Parts,
-    body: Incoming,
-) -> Response {
-    let mut response = match respond(service, arrival, head, body).await {
+    body: &mut RequestBody,
+) -> Response<Body> {
+    let meant = service.names.resolve(host(head), exchange.connection.listener);
+    let meant = meant.map(|meant| meant.registry);
+    let mut response = match respond(service, exchange, &meant, head, body).await {
         Ok(response) => response,
         Err(error) if error.is_unauthorized() => {
-            let account = arrival.account.to_string();
-            answer::challenge(&service.registry, &account, &arrival.region)
+            let registry = meant.as_ref().unwrap_or_else(|_| service.names.default_registry());
+            answer::challenge(&service.registry, &registry.account, &registry.region)
         }
-        Err(error) => error.into_response(arrival),
+        Err(error) => error.into_response(exchange),
     };
     let headers = response.headers_mut();
     let version = HeaderValue::from_static("registry/2.0");
@@ -80,27 +83,39 @@ pub(crate) async fn answer(
 
 async fn respond(
     service: &Service,
-    arrival: &Arrival,
+    exchange: &Exchange,
+    meant: &Result<RegistryName, NotServed>,
     head: &Parts,
-    body: Incoming,
-) -> Result<Response, Error> {
-    let (id, region, origin) = (arrival.request_id, arrival.region.clone(), arrival.origin.clone());
+    body: &mut RequestBody,
+) -> Result<Response<Body>, Error> {
+    let (id, origin) = (exchange.id.uuid(), origin(exchange, head));
     if let Some(sealed) = path::layer_link(head.uri.path()) {
-        let request = LinkRequest { id, region, origin };
-        return links::get(service, arrival, head, sealed, request).await;
+        let meant = meant.as_ref().map_err(|_| Error::Unauthorized)?;
+        let request = LinkRequest { id, region: meant.region.to_string(), origin };
+        return links::get(service, exchange, head, sealed, request).await;
     }
-    let caller = token::caller(service, &head.headers, &region).await?;
+    let region = meant.as_ref().ok().map(|meant| &*meant.region);
+    let caller = token::caller(service, &head.headers, region).await?;
+    let meant = match meant {
+        Ok(meant) => meant,
+        Err(not_served) => {
+            token::check_key(service, &caller).await?;
+            return Err(Error::NotServed(not_served.clone()));
+        }
+    };
+    exchange.note(|log| log.account = Some(meant.account.to_string()));
     let services = Arc::clone(&service.registry.services);
+    let request = Request::new(services, id, meant.region.to_string(), caller, origin);
     let asked = Asked {
         service,
-        arrival,
-        request: Arc::new(Request::new(services, id, region, caller, origin)),
-        account: arrival.account,
+        exchange,
+        request: Arc::new(request),
+        account: account_id(&meant.account)?,
         head,
         query: Form::parse(head.uri.query().unwrap_or_default()),
     };
     let response = dispatch(&asked, body).await;
-    arrival.note_caller(&asked.request);
+    note_caller(exchange, &asked.request);
     // A decision on access sees whether the caller's key is good. Without one nobody has looked.
     if asked.request.identity().is_none() {
         token::check_key(service, &asked.request.caller).await?;
@@ -108,7 +123,12 @@ async fn respond(
     response
 }
 
-async fn dispatch(asked: &Asked<'_>, body: Incoming) -> Result<Response, Error> {
+fn account_id(text: &str) -> Result<AccountId, Error> {
+    text.parse()
+        .map_err(|_| registry::Error::Internal(anyhow::anyhow!("`{text}` is no account id")).into())
+}
+
+async fn dispatch(asked: &Asked<'_>, body: &mut RequestBody) -> Result<Response<Body>, Error> {
     let resource = path::parse(asked.head.uri.path()).ok_or(Error::NoRoute)?;
     match (&asked.head.method, resource) {
         (&Method::GET | &Method::HEAD, Resource::Version) => {
@@ -162,13 +182,13 @@ impl Asked<'_> {
     /// The repository that a path names.
     fn name(&self, text: &str) -> Result<RepositoryName, Error> {
         let name: RepositoryName = text.parse().map_err(|_| Error::NameInvalid)?;
-        self.arrival.seen().repository = Some(name.as_str().to_owned());
+        self.exchange.note(|log| log.repository = Some(name.as_str().to_owned()));
         Ok(name)
     }
 
     /// Notes which digest the request is about.
     fn note_digest(&self, digest: impl ToString) {
-        self.arrival.seen().digest = Some(digest.to_string());
+        self.exchange.note(|log| log.digest = Some(digest.to_string()));
     }
 
     /// Begins the API operation that a request stands for.
@@ -186,7 +206,7 @@ impl Asked<'_> {
         name: Option<&RepositoryName>,
         parameters: Value,
     ) -> Call {
-        self.arrival.seen().operation = Some(operation);
+        self.exchange.note(|log| log.operation = Some(operation));
         let registry = Arc::clone(&self.service.registry);
         let request = Arc::clone(&self.request);
         let call = Call::begin(registry, request, self.account, operation, read_only);
@@ -215,7 +235,7 @@ impl Asked<'_> {
                 Ok(value)
             }
             Err(Error::Registry(error)) => {
-                let failed = Err::<Infallible, _>(error);
+                let failed = Err::<Infallible, _>(*error);
                 call.end(&failed).await;
                 let Err(error) = failed;
                 Err(error.into())
@@ -244,6 +264,6 @@ fn reference(text: &str) -> Result<Reference, Error> {
 }
 
 /// The bytes of a body as they come.
-fn stream(body: Incoming) -> impl Stream<Item = Result<Bytes, Error>> {
+fn stream(body: &mut RequestBody) -> impl Stream<Item = Result<Bytes, Error>> + '_ {
     BodyDataStream::new(body).map_err(|_| Error::BrokenOff)
 }

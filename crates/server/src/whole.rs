@@ -3,10 +3,8 @@
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bodies up to this many bytes are read at once.
-const SMALL: usize = 64 * 1024;
+use crate::limits::{BodyBudget, BodyMemory};
 
 /// Why a body is not held.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,55 +22,33 @@ pub(crate) fn length(body: &impl Body) -> Option<u64> {
     body.size_hint().exact()
 }
 
-/// Memory for bodies that are held whole: those that find none wait, unread, for their turn.
-pub(crate) struct BodyMemory {
-    kilobytes: Semaphore,
-    all: u32,
-}
-
 /// A body, and the memory that it was given until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct Held {
     pub(crate) bytes: Vec<u8>,
-    _memory: Option<SemaphorePermit<'a>>,
+    _memory: BodyMemory,
 }
 
-impl BodyMemory {
-    /// `size` in bytes.
-    pub(crate) fn new(size: u64) -> BodyMemory {
-        let all = u32::try_from(size / 1024).unwrap_or(u32::MAX).max(1);
-        let permits = usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS);
-        BodyMemory { kilobytes: Semaphore::new(permits), all }
+/// Reads a body of at most `limit` bytes, when there is memory for it. Each frame is shown to
+/// `on_frame` as it comes.
+pub(crate) async fn hold<B>(
+    budget: &BodyBudget,
+    body: B,
+    limit: usize,
+    on_frame: impl FnMut(&[u8]),
+) -> Result<Held, ReadError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let limit_bytes = u64::try_from(limit).unwrap_or(u64::MAX);
+    // One that does not tell its length may be as long as it is allowed to be.
+    let most = length(&body).unwrap_or(limit_bytes);
+    if most > limit_bytes {
+        return Err(ReadError::TooLarge);
     }
-
-    /// Reads a body of at most `limit` bytes. Each frame is shown to `on_frame` as it comes.
-    pub(crate) async fn read<B>(
-        &self,
-        body: B,
-        limit: usize,
-        on_frame: impl FnMut(&[u8]),
-    ) -> Result<Held<'_>, ReadError>
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let most = match length(&body) {
-            None => limit,
-            Some(length) => usize::try_from(length).unwrap_or(usize::MAX),
-        };
-        if most > limit {
-            return Err(ReadError::TooLarge);
-        }
-        let memory = if most > SMALL { Some(self.take(most).await) } else { None };
-        let bytes = read(body, limit, on_frame).await?;
-        Ok(Held { bytes, _memory: memory })
-    }
-
-    /// More than there is at all is as much as there is: it is never waited for in vain.
-    async fn take(&self, size: usize) -> SemaphorePermit<'_> {
-        let kilobytes = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX).min(self.all);
-        let taken = self.kilobytes.acquire_many(kilobytes).await;
-        taken.expect("nobody closes this semaphore")
-    }
+    let memory = budget.reserve(most).await;
+    let bytes = read(body, limit, on_frame).await?;
+    Ok(Held { bytes, _memory: memory })
 }
 
 async fn read<B>(
@@ -99,6 +75,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
 
     use futures::FutureExt as _;
     use futures::stream;
@@ -106,6 +83,7 @@ mod tests {
     use http_body_util::{Full, StreamBody};
 
     use super::*;
+    use crate::metrics::Metrics;
 
     fn streamed(frames: &[&'static [u8]]) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         let frames: Vec<_> =
@@ -113,15 +91,19 @@ mod tests {
         StreamBody::new(stream::iter(frames))
     }
 
+    fn budget() -> BodyBudget {
+        BodyBudget::new(200 * 1024, Arc::new(Metrics::new()))
+    }
+
     #[tokio::test]
     async fn bodies_are_read_to_their_limit() {
-        let memory = BodyMemory::new(1024);
-        let held = memory.read(streamed(&[b"abc", b"de"]), 5, |_| {}).await;
+        let budget = budget();
+        let held = hold(&budget, streamed(&[b"abc", b"de"]), 5, |_| {}).await;
         assert_eq!(held.unwrap().bytes, b"abcde");
-        let held = memory.read(streamed(&[b"abc", b"de"]), 4, |_| {}).await;
+        let held = hold(&budget, streamed(&[b"abc", b"de"]), 4, |_| {}).await;
         assert_eq!(held.unwrap_err(), ReadError::TooLarge);
         let full = Full::new(Bytes::from_static(b"abcde"));
-        let held = memory.read(full, 4, |_| {}).await;
+        let held = hold(&budget, full, 4, |_| {}).await;
         assert_eq!(held.unwrap_err(), ReadError::TooLarge);
     }
 
@@ -129,21 +111,18 @@ mod tests {
     async fn frames_are_shown() {
         let mut seen = Vec::new();
         let show = |frame: &[u8]| seen.push(frame.to_vec());
-        read(streamed(&[b"abc", b"de"]), 9, show).await.unwrap();
+        hold(&budget(), streamed(&[b"abc", b"de"]), 9, show).await.unwrap();
         assert_eq!(seen, [b"abc".to_vec(), b"de".to_vec()]);
     }
 
     #[tokio::test]
     async fn large_bodies_wait_for_memory() {
-        let memory = BodyMemory::new(200 * 1024);
+        let budget = budget();
         let large = || Full::new(Bytes::from(vec![7; 150 * 1024]));
         let limit = 1024 * 1024;
-        let held = memory.read(large(), limit, |_| {}).await.unwrap();
-        assert!(memory.read(large(), limit, |_| {}).now_or_never().is_none());
+        let held = hold(&budget, large(), limit, |_| {}).await.unwrap();
+        assert!(hold(&budget, large(), limit, |_| {}).now_or_never().is_none());
         drop(held);
-        assert!(memory.read(large(), limit, |_| {}).now_or_never().is_some());
-        // One that is larger than all memory gets all of it.
-        let huge = Full::new(Bytes::from(vec![7; 300 * 1024]));
-        assert!(memory.read(huge, limit, |_| {}).now_or_never().is_some());
+        assert!(hold(&budget, large(), limit, |_| {}).now_or_never().is_some());
     }
 }

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bonded_account::keys::Purpose;
-use bonded_db::{ImageRow, NewImage, RepositoryRow, TagChange, TagRow, Tx};
+use bonded_db::{ChildRow, ImageRow, NewImage, RepositoryRow, TagChange, TagRow, Tx};
 use bonded_oci::manifest::{Kind, Manifest};
 use bonded_oci::{Algorithm, Digest, Tag};
 use bytes::Bytes;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{MAX_TAGS_PER_IMAGE, manifest_context};
+use super::{MAX_DEPTH, MAX_TAGS_PER_IMAGE, annotations_context, manifest_context};
 use crate::event::{ImageAction, ImageEvent};
 use crate::{Call, Error, Permit, Result};
 
@@ -108,6 +108,7 @@ fn change(
         manifest_size: i64::try_from(put.bytes.len()).unwrap_or(i64::MAX),
         image_size: i64::try_from(manifest.size()).unwrap_or(i64::MAX),
         subject_digest: manifest.subject.as_ref().map(|subject| subject.digest.to_string()),
+        depth: 0,
         pushed_at: now,
     };
     let blobs: BTreeMap<_, _> = manifest
@@ -121,6 +122,8 @@ fn change(
         .collect();
     let children: BTreeSet<_> =
         manifest.children.iter().map(|child| child.digest.to_string()).collect();
+    let annotations = serde_json::to_vec(&manifest.annotations)
+        .map_err(|error| Error::Internal(error.into()))?;
     let tag_changes = put.tags.iter().map(|tag| tag_change(call, tag, now)).collect();
     let note = note(call, permit, &put, &row);
     Ok(Change {
@@ -134,8 +137,7 @@ fn change(
             manifest: sealed,
             blobs: blobs.into_iter().collect(),
             children: children.into_iter().collect(),
-            annotations: serde_json::to_string(&manifest.annotations)
-                .map_err(|error| Error::Internal(error.into()))?,
+            annotations: key.seal(Purpose::Column, &annotations_context(&id), &annotations),
         },
         needed_blobs: needed.into_iter().collect(),
         sparse: call.registry.settings.sparse_indexes,
@@ -194,18 +196,15 @@ impl Change {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<()> {
         let repository = self.permit.repository(tx)?;
         let existing = tx.image_by_digest(&repository.id, &self.new.row.digest)?;
-        let largest_child = match &existing {
+        let children = match &existing {
             // Whatever the image uses is there, because it is there.
-            Some(_) => 0,
+            Some(_) => Vec::new(),
             None => self.check_content(tx, &repository)?,
         };
         let moves = self.check_tags(tx, &repository, existing.is_some())?;
-        if moves.is_empty() && existing.is_some() {
-            return Ok(());
-        }
         let image_id = match existing {
             Some(image) => image.id,
-            None => self.insert(tx, &repository, largest_child)?,
+            None => self.insert(tx, &repository, &children)?,
         };
         let to = TagRow { image_id, digest: self.new.row.digest.clone() };
         for (from, change) in &moves {
@@ -220,25 +219,28 @@ impl Change {
         Ok(())
     }
 
-    /// Everything that the manifest names is there; gives the size of an index's largest child.
-    fn check_content(&self, tx: &mut Tx<'_>, repository: &RepositoryRow) -> Result<i64> {
+    /// Everything that the manifest names is there, unless manifests may be sparse; gives an
+    /// index's children.
+    fn check_content(
+        &self,
+        tx: &mut Tx<'_>,
+        repository: &RepositoryRow,
+    ) -> Result<Vec<ChildRow>> {
         let children = tx.images_present(&repository.id, &self.new.children)?;
-        if !self.sparse {
-            let present: BTreeSet<_> = children.iter().map(|(digest, _)| digest).collect();
-            let missing = self.new.children.iter().filter(|digest| !present.contains(digest));
-            let digests: Vec<_> = missing.cloned().collect();
-            if !digests.is_empty() {
-                return Err(Error::ReferencedImagesNotFound {
-                    digests,
-                    name: self.permit.name.clone(),
-                    registry_id: self.permit.account,
-                });
-            }
+        if self.sparse {
+            return Ok(children);
+        }
+        let present = children.iter().map(|child| child.digest.clone()).collect();
+        let digests = missing(&self.new.children, &present);
+        if !digests.is_empty() {
+            return Err(Error::ReferencedImagesNotFound {
+                digests,
+                name: self.permit.name.clone(),
+                registry_id: self.permit.account,
+            });
         }
         let present = tx.memberships_present(&repository.id, &self.needed_blobs)?;
-        let present: BTreeSet<_> = present.into_iter().collect();
-        let missing = self.needed_blobs.iter().filter(|digest| !present.contains(*digest));
-        let digests: Vec<_> = missing.cloned().collect();
+        let digests = missing(&self.needed_blobs, &present.into_iter().collect());
         if !digests.is_empty() {
             return Err(Error::LayersNotFound {
                 digests,
@@ -246,7 +248,7 @@ impl Change {
                 registry_id: self.permit.account,
             });
         }
-        Ok(children.iter().map(|(_, size)| *size).max().unwrap_or(0))
+        Ok(children)
     }
 
     /// Which tags move, each from where. Every tag is judged before the first one moves.
@@ -285,7 +287,7 @@ impl Change {
         &self,
         tx: &mut Tx<'_>,
         repository: &RepositoryRow,
-        largest_child: i64,
+        children: &[ChildRow],
     ) -> Result<Uuid> {
         if repository.image_count >= self.images_limit {
             return Err(Error::LimitExceeded(format!(
@@ -295,7 +297,16 @@ impl Change {
         }
         let mut new = self.new.clone();
         if new.row.media_kind == "index" {
-            new.row.image_size = largest_child;
+            let largest = children.iter().map(|child| child.image_size).max();
+            let deepest = children.iter().map(|child| child.depth).max();
+            new.row.image_size = largest.unwrap_or(0);
+            new.row.depth = deepest.unwrap_or(0) + 1;
+            if new.row.depth > MAX_DEPTH {
+                return Err(Error::InvalidManifest(format!(
+                    "Invalid parameter at 'ImageManifest' failed to satisfy constraint: \
+                     'Indexes can be nested {MAX_DEPTH} deep'"
+                )));
+            }
         }
         tx.insert_image(&repository.id, &new)?;
         Ok(new.row.id)
@@ -309,6 +320,11 @@ impl Change {
             registry_id: self.permit.account,
         }
     }
+}
+
+/// Which of the digests are not there.
+fn missing(digests: &[String], present: &BTreeSet<String>) -> Vec<String> {
+    digests.iter().filter(|digest| !present.contains(*digest)).cloned().collect()
 }
 
 /// Which tags of a repository may not move (ecr.md C.1).

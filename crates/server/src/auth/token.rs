@@ -19,7 +19,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Who a request's password speaks for. Whether the key that it was got with is still good is
+/// Who a request's password speaks for, in the region that its host names. Whether the key that it was got with is still good is
 /// seen where access is decided, or by [`check_key`].
 ///
 /// # Errors
@@ -27,15 +27,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(crate) async fn caller(
     service: &Service,
     headers: &HeaderMap,
-    region: &str,
+    region: Option<&str>,
 ) -> Result<Caller, Error> {
     let password = password(headers).ok_or(Error::Unauthorized)?;
     let token = open(service, &password).await?.ok_or(Error::Unauthorized)?;
     if service.registry.now() >= token.expires_at {
         return Err(Error::TokenExpired);
     }
-    if token.region != region {
-        return Err(Error::TokenOfRegion { token: token.region, here: region.to_owned() });
+    if let Some(here) = region.filter(|here| *here != token.region) {
+        return Err(Error::TokenOfRegion { token: token.region, here: here.to_owned() });
     }
     Ok(Caller {
         account: token.account,

@@ -1,10 +1,10 @@
 //! Answers of `/v2/`.
 
 use bonded_registry::{self as registry, Registry};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::Error;
-use crate::body::{Body, Response};
+use crate::body::Body;
 
 pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(crate) const UPLOAD: HeaderName = HeaderName::from_static("docker-upload-uuid");
@@ -17,7 +17,7 @@ pub(crate) fn answer<const N: usize>(
     status: StatusCode,
     headers: [(HeaderName, String); N],
     body: Body,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     for (name, value) in headers {
@@ -37,7 +37,7 @@ pub(crate) fn json(
     content_type: &'static str,
     value: &impl serde::Serialize,
     next: Option<HeaderValue>,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let text = serde_json::to_vec(value)
         .map_err(|error| Error::from(registry::Error::Internal(error.into())))?;
     let headers = [(header::CONTENT_TYPE, content_type.to_owned())];
@@ -49,7 +49,7 @@ pub(crate) fn json(
 }
 
 /// What everybody is told who has no good credentials, whatever he asked for.
-pub(crate) fn challenge(registry: &Registry, account: &str, region: &str) -> Response {
+pub(crate) fn challenge(registry: &Registry, account: &str, region: &str) -> Response<Body> {
     let realm = (registry.endpoints)(account, region).url;
     let challenge = format!("Basic realm=\"{realm}/\",service=\"ecr.amazonaws.com\"");
     let mut response = Response::new(Body::from("Not Authorized\n"));

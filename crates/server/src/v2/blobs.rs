@@ -3,16 +3,21 @@
 use bonded_oci::{Digest, RepositoryName};
 use bonded_registry::layer::{self, Layer};
 use bonded_registry::{Call, Permit};
-use http::{Method, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use super::answer::{self, answer};
 use super::range::{Wanted, wanted};
 use super::{Asked, Error};
-use crate::body::{Body, Response};
+use crate::body::Body;
 
 /// `GET` and `HEAD`.
-pub(super) async fn get(asked: &Asked<'_>, name: &str, digest: &str) -> Result<Response, Error> {
+pub(super) async fn get(
+    asked: &Asked<'_>,
+    name: &str,
+    digest: &str,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let digest = super::digest(digest)?;
     asked.note_digest(&digest);
@@ -33,7 +38,7 @@ async fn read(
     call: &Call,
     name: &RepositoryName,
     digest: &Digest,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let action = match asked.head.method {
         Method::HEAD => "ecr:BatchCheckLayerAvailability",
         _ => "ecr:GetDownloadUrlForLayer",
@@ -49,12 +54,12 @@ pub(super) async fn send(
     call: &Call,
     permit: &Permit,
     layer: &Layer,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let etag = format!("\"{}\"", layer.digest);
     let (status, range) = match wanted(&head.headers, &etag, layer.size) {
         Wanted::Nothing => {
             let headers = [(answer::DIGEST, layer.digest.to_string()), (header::ETAG, etag)];
-            return answer(StatusCode::NOT_MODIFIED, headers, Body::empty());
+            return answer(StatusCode::NOT_MODIFIED, headers, Body::Empty);
         }
         // A range means something for GET only.
         Wanted::Beyond | Wanted::Part(_) if head.method == Method::HEAD => {
@@ -65,8 +70,8 @@ pub(super) async fn send(
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
     };
     let body = match head.method {
-        Method::HEAD => Body::empty(),
-        _ => Body::stream(layer.body(call, permit, range.clone()).await?),
+        Method::HEAD => Body::Empty,
+        _ => Body::stream(layer.body(call, permit, range.clone()).await?.map_err(Into::into)),
     };
     let headers = [
         (answer::DIGEST, layer.digest.to_string()),
@@ -84,7 +89,11 @@ pub(super) async fn send(
 }
 
 /// `DELETE`.
-pub(super) async fn delete(asked: &Asked<'_>, name: &str, digest: &str) -> Result<Response, Error> {
+pub(super) async fn delete(
+    asked: &Asked<'_>,
+    name: &str,
+    digest: &str,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let digest = super::digest(digest)?;
     let digest_text = digest.to_string();
@@ -93,7 +102,7 @@ pub(super) async fn delete(asked: &Asked<'_>, name: &str, digest: &str) -> Resul
     let call = asked.call_named("DeleteLayer", false, Some(&name), parameters);
     let done = remove(&call, &name, &digest).await;
     asked.end(&call, done).await?;
-    answer(StatusCode::ACCEPTED, [], Body::empty())
+    answer(StatusCode::ACCEPTED, [], Body::Empty)
 }
 
 async fn remove(call: &Call, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {

@@ -1,13 +1,14 @@
 //! `GET /v2/_catalog`: the registry's repositories in byte order.
 
 use bonded_registry::repository::names_page;
+use http::Response;
 use serde_json::json;
 
 use super::page::{Page, link};
 use super::{Asked, Error, answer};
-use crate::body::Response;
+use crate::body::Body;
 
-pub(super) async fn list(asked: &Asked<'_>) -> Result<Response, Error> {
+pub(super) async fn list(asked: &Asked<'_>) -> Result<Response<Body>, Error> {
     let page = Page::parse(&asked.query)?;
     let parameters = json!({ "maxResults": page.n });
     let call = asked.call_named("DescribeRepositories", true, None, parameters);

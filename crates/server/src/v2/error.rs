@@ -4,12 +4,13 @@
 //! the registry's error. Status and code follow the OCI specification where ECR differs.
 
 use bonded_registry as registry;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::arrival::Arrival;
-use crate::body::{Body, Response};
+use crate::body::Body;
+use crate::exchange::Exchange;
 use crate::failure;
+use crate::names::NotServed;
 
 /// The longest manifest, in bytes.
 pub(crate) const MAX_MANIFEST: usize = 4 * 1024 * 1024;
@@ -29,6 +30,10 @@ pub(crate) enum Error {
          {here}. Get one for {here} and try again."
     )]
     TokenOfRegion { token: String, here: String },
+
+    /// The host names a registry that is not here.
+    #[error(transparent)]
+    NotServed(NotServed),
 
     #[error("There is no such path in the registry API")]
     NoRoute,
@@ -65,12 +70,18 @@ pub(crate) enum Error {
     #[error("A manifest can have at most {MAX_MANIFEST} bytes")]
     ManifestTooLarge,
 
-    /// A range that begins where the blob has ended.
-    #[error("The blob has {size} bytes; the range begins beyond its end")]
+    /// A range without a byte of the blob.
+    #[error("The blob has {size} bytes, and none in this range")]
     RangeUnsatisfiable { size: u64 },
 
     #[error(transparent)]
-    Registry(#[from] registry::Error),
+    Registry(Box<registry::Error>),
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Error {
+        Error::Registry(Box::new(error))
+    }
 }
 
 impl Error {
@@ -79,6 +90,7 @@ impl Error {
         let (status, code) = match self {
             Error::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             Error::TokenExpired | Error::TokenOfRegion { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            Error::NotServed(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
             Error::NoRoute => (StatusCode::NOT_FOUND, "UNSUPPORTED"),
             Error::NoMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED"),
             Error::NameInvalid => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
@@ -101,12 +113,12 @@ impl Error {
     }
 
     /// The answer. An error of ours is logged here, and nowhere else.
-    pub(crate) fn into_response(self, arrival: &Arrival) -> Response {
+    pub(crate) fn into_response(self, exchange: &Exchange) -> Response<Body> {
         if let Error::Registry(error) = &self {
-            failure::log(error, arrival.request_id);
+            failure::log(error, exchange.id);
         }
         let (status, code, message) = self.parts();
-        arrival.seen().error = Some(code);
+        exchange.note(|log| log.error = Some(code));
         let body = json!({ "errors": [{ "code": code, "message": message }] });
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
@@ -120,10 +132,12 @@ impl Error {
                 let range = HeaderValue::from_str(&format!("bytes */{size}"));
                 headers.insert(header::CONTENT_RANGE, range.expect("digits are a header's value"));
             }
-            Error::Registry(registry::Error::InvalidLayerPart { received, .. }) => {
-                let range = format!("0-{}", received.saturating_sub(1));
-                let range = HeaderValue::from_str(&range);
-                headers.insert(header::RANGE, range.expect("digits are a header's value"));
+            Error::Registry(error) => {
+                if let registry::Error::InvalidLayerPart { received, .. } = &**error {
+                    let range = format!("0-{}", received.saturating_sub(1));
+                    let range = HeaderValue::from_str(&range);
+                    headers.insert(header::RANGE, range.expect("digits are a header's value"));
+                }
             }
             _ => {}
         }

@@ -5,20 +5,18 @@ use bonded_oci::{Reference, RepositoryName, Tag};
 use bonded_registry::Call;
 use bonded_registry::image::{self, Plane, Put, PutAnswer};
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::{self, answer};
 use super::error::MAX_MANIFEST;
 use super::range::matches_etag;
 use super::{Asked, Error};
-use crate::body::{Body, Incoming, Response};
-use crate::whole::ReadError;
+use crate::body::{Body, RequestBody};
+use crate::whole::{ReadError, hold};
 
 /// Tags that one push can set beside its reference.
 const MAX_TAGS: usize = 100;
-/// A longer manifest is left out of the audit record, which has a limit of its own.
-const MAX_RECORDED: usize = 64 * 1024;
 
 /// A manifest as the client gets it.
 struct Shown {
@@ -30,7 +28,11 @@ struct Shown {
 }
 
 /// `GET` and `HEAD`. Only a `GET` moves the pull time.
-pub(super) async fn get(asked: &Asked<'_>, name: &str, reference: &str) -> Result<Response, Error> {
+pub(super) async fn get(
+    asked: &Asked<'_>,
+    name: &str,
+    reference: &str,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let reference = super::reference(reference)?;
     let parameters = json!({
@@ -45,7 +47,7 @@ pub(super) async fn get(asked: &Asked<'_>, name: &str, reference: &str) -> Resul
     let etag = format!("\"{}\"", shown.digest);
     if matches_etag(&asked.head.headers, &etag) {
         let headers = [(answer::DIGEST, shown.digest), (header::ETAG, etag)];
-        return answer(StatusCode::NOT_MODIFIED, headers, Body::empty());
+        return answer(StatusCode::NOT_MODIFIED, headers, Body::Empty);
     }
     let body = shown.bytes.filter(|_| asked.head.method != Method::HEAD);
     let headers = [
@@ -55,7 +57,7 @@ pub(super) async fn get(asked: &Asked<'_>, name: &str, reference: &str) -> Resul
         (header::ETAG, etag),
         (header::VARY, "Accept".to_owned()),
     ];
-    answer(StatusCode::OK, headers, body.map_or_else(Body::empty, Body::from))
+    answer(StatusCode::OK, headers, body.map_or_else(|| Body::Empty, Body::from))
 }
 
 async fn show(
@@ -122,12 +124,14 @@ pub(super) async fn put(
     asked: &Asked<'_>,
     name: &str,
     reference: &str,
-    body: Incoming,
-) -> Result<Response, Error> {
+    body: &mut RequestBody,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let reference = super::reference(reference)?;
     let tags = tags(asked, &reference)?;
-    let call = asked.call("PutImage", &name, put_parameters(&tags, None));
+    // The manifest itself is kept sealed, and records are not.
+    let parameters = json!({ "imageTag": tags.first().map(Tag::as_str) });
+    let call = asked.call("PutImage", &name, parameters);
     let done = store(asked, &call, &name, (reference, tags.clone()), body).await;
     let done = asked.end(&call, done).await?;
     let digest = done.digest.to_string();
@@ -135,7 +139,7 @@ pub(super) async fn put(
 
     let location = format!("/v2/{name}/manifests/{digest}");
     let headers = [(header::LOCATION, location), (answer::DIGEST, digest)];
-    let mut response = answer(StatusCode::CREATED, headers, Body::empty())?;
+    let mut response = answer(StatusCode::CREATED, headers, Body::Empty)?;
     if let Some(subject) = &done.subject {
         let subject = answer::value_of(&subject.to_string())?;
         response.headers_mut().insert(answer::SUBJECT, subject);
@@ -170,20 +174,15 @@ async fn store(
     call: &Call,
     name: &RepositoryName,
     (reference, tags): (Reference, Vec<Tag>),
-    body: Incoming,
+    body: &mut RequestBody,
 ) -> Result<PutAnswer, Error> {
     let permit = call.repository("ecr:PutImage", &call.account, name).await?;
-    let held = asked.service.bodies.read(body, MAX_MANIFEST, |_| {}).await;
+    let held = hold(&asked.service.bodies, body, MAX_MANIFEST, |_| {}).await;
     let mut held = held.map_err(|error| match error {
         ReadError::TooLarge => Error::ManifestTooLarge,
         ReadError::BrokenOff => Error::BrokenOff,
     })?;
     let bytes = Bytes::from(std::mem::take(&mut held.bytes));
-    if bytes.len() <= MAX_RECORDED {
-        let manifest = String::from_utf8_lossy(&bytes);
-        let parameters = put_parameters(&tags, Some(&manifest));
-        call.set_parameters(asked.parameters(Some(name), parameters));
-    }
     let media_type = asked.head.headers.get(header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok()).map(essence);
     let digest = match reference {
@@ -195,20 +194,12 @@ async fn store(
     Ok(image::put(call, &permit, put).await?)
 }
 
-/// `PutImage`'s parameters, as its record has them.
-fn put_parameters(tags: &[Tag], manifest: Option<&str>) -> Value {
-    json!({
-        "imageTag": tags.first().map(Tag::as_str),
-        "imageManifest": manifest,
-    })
-}
-
 /// `DELETE`: a tag, and the image stays; or an image with all its tags.
 pub(super) async fn delete(
     asked: &Asked<'_>,
     name: &str,
     reference: &str,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let reference = super::reference(reference)?;
     let parameters = json!({ "imageIds": [image_id(&reference)] });
@@ -216,7 +207,7 @@ pub(super) async fn delete(
     let done = remove(&call, &name, &reference).await;
     let digest = asked.end(&call, done).await?;
     asked.note_digest(&digest);
-    answer(StatusCode::ACCEPTED, [], Body::empty())
+    answer(StatusCode::ACCEPTED, [], Body::Empty)
 }
 
 async fn remove(

@@ -11,7 +11,7 @@ pub(crate) enum Wanted {
     Nothing,
     Whole,
     Part(Range<u64>),
-    /// The range begins beyond the end: 416.
+    /// The range has no byte of the blob: 416.
     Beyond,
 }
 
@@ -56,10 +56,9 @@ fn parse(range: &str, size: u64) -> Option<Wanted> {
     }
     let first = number(first)?;
     let last = if last.is_empty() { u64::MAX } else { number(last)? };
-    if last < first {
-        return None;
-    }
-    if first >= size {
+    // One that ends before it begins is satisfied by nothing either: clients that send it by
+    // mistake learn that, and do not take the whole for their part.
+    if first >= size || last < first {
         return Some(Wanted::Beyond);
     }
     Some(Wanted::Part(first..last.min(size - 1) + 1))
@@ -95,12 +94,13 @@ mod tests {
         check("bytes=-30", 10, &Wanted::Part(0..10));
         check("bytes=10-", 10, &Wanted::Beyond);
         check("bytes=-0", 10, &Wanted::Beyond);
+        check("bytes=5-3", 10, &Wanted::Beyond);
         check("bytes=0-", 0, &Wanted::Whole);
     }
 
     #[test]
     fn what_is_no_range_is_ignored() {
-        for range in ["bytes=5-3", "bytes=a-b", "lines=1-2", "bytes=1-2,4-5", "bytes", "bytes=-"] {
+        for range in ["bytes=a-b", "lines=1-2", "bytes=1-2,4-5", "bytes", "bytes=-"] {
             check(range, 10, &Wanted::Whole);
         }
     }

@@ -3,14 +3,14 @@
 use bonded_oci::{Digest, RepositoryName};
 use bonded_registry::image::{self, ReferrersPage};
 use bonded_registry::{self as registry, Call};
-use http::HeaderValue;
+use http::{HeaderValue, Response};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::page::{last, link};
 use super::{Asked, Error, answer};
-use crate::body::Response;
+use crate::body::Body;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const FILTER: &str = "artifactType";
@@ -37,7 +37,11 @@ struct Descriptor {
     annotations: Option<Box<RawValue>>,
 }
 
-pub(super) async fn list(asked: &Asked<'_>, name: &str, digest: &str) -> Result<Response, Error> {
+pub(super) async fn list(
+    asked: &Asked<'_>,
+    name: &str,
+    digest: &str,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let subject = super::digest(digest)?;
     let types: Vec<String> = asked

@@ -3,13 +3,14 @@
 use bonded_oci::RepositoryName;
 use bonded_registry::Call;
 use bonded_registry::image::{self, TagsPage};
+use http::Response;
 use serde_json::json;
 
 use super::page::{Page, link};
 use super::{Asked, Error, answer};
-use crate::body::Response;
+use crate::body::Body;
 
-pub(super) async fn list(asked: &Asked<'_>, name: &str) -> Result<Response, Error> {
+pub(super) async fn list(asked: &Asked<'_>, name: &str) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let page = Page::parse(&asked.query)?;
     let call = asked.call("ListImages", &name, json!({ "maxResults": page.n }));

@@ -6,20 +6,20 @@ use bonded_oci::{Algorithm, Digest, RepositoryName};
 use bonded_registry::image::Plane;
 use bonded_registry::upload::{self, Part, Upload, Wanted};
 use bonded_registry::{Call, layer};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::{self, answer};
 use super::{Asked, Error};
-use crate::body::{Body, Incoming, Response};
+use crate::body::{Body, RequestBody};
 use crate::whole::length;
 
 /// `POST`: begins an upload, mounts a blob, or makes one of the body.
 pub(super) async fn begin(
     asked: &Asked<'_>,
     name: &str,
-    body: Incoming,
-) -> Result<Response, Error> {
+    body: &mut RequestBody,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let algorithm = match asked.query.first("digest-algorithm") {
         None => Algorithm::Sha256,
@@ -39,7 +39,7 @@ async fn begin_empty(
     asked: &Asked<'_>,
     name: &RepositoryName,
     algorithm: Algorithm,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let call = asked.call("InitiateLayerUpload", name, json!({}));
     let begun = begin_upload(&call, name, algorithm).await;
     let begun = asked.end(&call, begun).await?;
@@ -62,7 +62,7 @@ async fn mount(
     name: &RepositoryName,
     digest: &Digest,
     algorithm: Algorithm,
-) -> Result<Response, Error> {
+) -> Result<Response<Body>, Error> {
     let from = asked.query.first("from");
     let call = asked.call_named("MountLayer", false, Some(name), mount_parameters(digest, from));
     asked.note_digest(&digest);
@@ -95,8 +95,8 @@ async fn single(
     asked: &Asked<'_>,
     name: &RepositoryName,
     digest: &Digest,
-    body: Incoming,
-) -> Result<Response, Error> {
+    body: &mut RequestBody,
+) -> Result<Response<Body>, Error> {
     let parameters = json!({ "layerDigests": [digest.to_string()] });
     let call = asked.call("CompleteLayerUpload", name, parameters);
     asked.note_digest(&digest);
@@ -109,10 +109,10 @@ async fn store_single(
     call: &Call,
     name: &RepositoryName,
     digest: &Digest,
-    body: Incoming,
+    body: &mut RequestBody,
 ) -> Result<Digest, Error> {
     let permit = call.repository("ecr:InitiateLayerUpload", &call.account, name).await?;
-    let length = length(&body);
+    let length = length(body);
     upload::single(call, &permit, digest.clone(), length, super::stream(body)).await
 }
 
@@ -121,10 +121,10 @@ pub(super) async fn append(
     asked: &Asked<'_>,
     name: &str,
     id: &str,
-    body: Incoming,
-) -> Result<Response, Error> {
+    body: &mut RequestBody,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
-    let part = part(&asked.head.headers, length(&body))?;
+    let part = part(&asked.head.headers, length(body))?;
     let call = asked.call("UploadLayerPart", &name, json!({ "uploadId": id }));
     let grown = append_part(&call, &name, id, part, body).await;
     let grown = asked.end(&call, grown).await?;
@@ -136,7 +136,7 @@ async fn append_part(
     name: &RepositoryName,
     id: &str,
     part: Part,
-    body: Incoming,
+    body: &mut RequestBody,
 ) -> Result<Upload, Error> {
     let permit = call.repository("ecr:UploadLayerPart", &call.account, name).await?;
     let id = upload::parse_id(&permit, id)?;
@@ -148,12 +148,12 @@ pub(super) async fn complete(
     asked: &Asked<'_>,
     name: &str,
     id: &str,
-    body: Incoming,
-) -> Result<Response, Error> {
+    body: &mut RequestBody,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let digest = asked.query.first("digest").unwrap_or_default();
     let digest = super::digest(digest)?;
-    let part = part(&asked.head.headers, length(&body))?;
+    let part = part(&asked.head.headers, length(body))?;
     let parameters = json!({ "uploadId": id, "layerDigests": [digest.to_string()] });
     let call = asked.call("CompleteLayerUpload", &name, parameters);
     asked.note_digest(&digest);
@@ -167,7 +167,7 @@ async fn complete_upload(
     name: &RepositoryName,
     id: &str,
     (digest, part): (Digest, Part),
-    body: Incoming,
+    body: &mut RequestBody,
 ) -> Result<Digest, Error> {
     let permit = call.repository("ecr:CompleteLayerUpload", &call.account, name).await?;
     let id = upload::parse_id(&permit, id)?;
@@ -176,7 +176,11 @@ async fn complete_upload(
 }
 
 /// `GET`: how far the upload is.
-pub(super) async fn status(asked: &Asked<'_>, name: &str, id: &str) -> Result<Response, Error> {
+pub(super) async fn status(
+    asked: &Asked<'_>,
+    name: &str,
+    id: &str,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let parameters = json!({ "uploadId": id });
     let call = asked.call_named("UploadLayerPart", true, Some(&name), parameters);
@@ -192,13 +196,17 @@ async fn find(call: &Call, name: &RepositoryName, id: &str) -> Result<Upload, Er
 }
 
 /// `DELETE`: ends the upload.
-pub(super) async fn cancel(asked: &Asked<'_>, name: &str, id: &str) -> Result<Response, Error> {
+pub(super) async fn cancel(
+    asked: &Asked<'_>,
+    name: &str,
+    id: &str,
+) -> Result<Response<Body>, Error> {
     let name = asked.name(name)?;
     let parameters = json!({ "uploadId": id });
     let call = asked.call_named("CancelLayerUpload", false, Some(&name), parameters);
     let done = cancel_upload(&call, &name, id).await;
     asked.end(&call, done).await?;
-    answer(StatusCode::NO_CONTENT, [], Body::empty())
+    answer(StatusCode::NO_CONTENT, [], Body::Empty)
 }
 
 async fn cancel_upload(call: &Call, name: &RepositoryName, id: &str) -> Result<(), Error> {
@@ -209,21 +217,25 @@ async fn cancel_upload(call: &Call, name: &RepositoryName, id: &str) -> Result<(
 
 /// Where an upload goes on, and how far it is. Of one without bytes `0-0` is told too: that is
 /// how it was always written.
-fn progress(status: StatusCode, name: &RepositoryName, upload: &Upload) -> Result<Response, Error> {
+fn progress(
+    status: StatusCode,
+    name: &RepositoryName,
+    upload: &Upload,
+) -> Result<Response<Body>, Error> {
     let headers = [
         (header::LOCATION, format!("/v2/{name}/blobs/uploads/{}", upload.id)),
         (header::RANGE, format!("0-{}", upload.size.saturating_sub(1))),
         (answer::UPLOAD, upload.id.to_string()),
     ];
-    answer(status, headers, Body::empty())
+    answer(status, headers, Body::Empty)
 }
 
-fn created(name: &RepositoryName, digest: &Digest) -> Result<Response, Error> {
+fn created(name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, Error> {
     let headers = [
         (header::LOCATION, format!("/v2/{name}/blobs/{digest}")),
         (answer::DIGEST, digest.to_string()),
     ];
-    answer(StatusCode::CREATED, headers, Body::empty())
+    answer(StatusCode::CREATED, headers, Body::Empty)
 }
 
 /// What the client says of the bytes it sends: `Content-Range` is two places, both inclusive.

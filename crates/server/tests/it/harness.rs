@@ -1,7 +1,7 @@
 //! A deployment of two accounts in two regions, callers, and requests as clients make them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,20 +9,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bonded_account::audit::queue::{AuditQueue, open_block};
 use bonded_account::audit::{Record, Who};
-use bonded_account::clock::new_id;
 use bonded_account::keys::{DataKeyOf, Purpose, column};
-use bonded_account::{Clock, Origin, Services};
+use bonded_account::{Clock, Services};
 use bonded_blob::{BlobStore, DirectoryStore};
 use bonded_db::{Db, Location, Options, PrincipalPolicyRow};
 use bonded_iam::sigv4::{RequestHead, Signer, sha256};
 use bonded_registry::{Endpoint, Registry, Settings};
-use bonded_server::arrival::Arrival;
-use bonded_server::body::Incoming;
+use bonded_server::body::RequestBody;
+use bonded_server::config::{Config, Sources};
+use bonded_server::exchange::{ConnectionInfo, Exchange, LogFields};
 use bonded_server::first_start::{self, Setup};
+use bonded_server::limits::BodyBudget;
+use bonded_server::metrics::Metrics;
+use bonded_server::names::Names;
 use bonded_server::service::Service;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -62,6 +65,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What the access log will tell.
+    pub(crate) noted: LogFields,
 }
 
 /// A request that is not sent yet.
@@ -95,15 +100,15 @@ impl Harness {
             let store = DirectoryStore::open(path.join(region)).await.unwrap();
             stores.insert(region.to_owned(), Arc::new(store));
         }
-        let endpoints = Arc::new(|account: &str, region: &str| {
-            let host = match (account, region) {
-                (ACCOUNT, REGION) => HOST.to_owned(),
-                _ => format!("{account}.dkr.ecr.{region}.localhost:5000"),
-            };
-            Endpoint { url: format!("http://{host}"), host }
+        let names = names(path);
+        let told = Arc::clone(&names);
+        let endpoints = Arc::new(move |account: &str, region: &str| Endpoint {
+            host: told.public_host(account, region),
+            url: told.proxy_endpoint(account, region),
         });
         let registry = Arc::new(Registry::new(services, stores, settings, endpoints));
-        let service = Service::new(registry, 96 * 1024 * 1024);
+        let bodies = BodyBudget::new(96 * 1024 * 1024, Arc::new(Metrics::new()));
+        let service = Service::new(registry, names, bodies);
         let file = std::fs::read_to_string(ready.credentials).unwrap();
         let root = root_key(&file, ACCOUNT);
         let other_root = root_key(&file, OTHER_ACCOUNT);
@@ -230,26 +235,25 @@ impl Harness {
         self.send_to(ACCOUNT, REGION, draft).await
     }
 
+    /// Sends a request to the host of a registry.
     pub(crate) async fn send_to(&self, account: &str, region: &str, draft: Draft) -> Answer {
-        let origin = Origin {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            secure: false,
-            user_agent: Some("tests/1".to_owned()),
-            referer: None,
-            tls: None,
-        };
-        let id = new_id(self.clock.now());
-        let arrival = Arrival::new(id, origin, account.parse().unwrap(), region.to_owned());
         let mut request = Request::builder().method(draft.method).uri(draft.target);
         for (name, value) in draft.headers {
             request = request.header(name, value);
         }
-        let body: Incoming =
-            Full::new(Bytes::from(draft.body)).map_err(|never| match never {}).boxed_unsync();
-        let response = self.service.answer(&arrival, request.body(body).unwrap()).await;
+        if (account, region) != (ACCOUNT, REGION) {
+            let host = format!("{account}.dkr.ecr.{region}.localhost:5000");
+            let host = HeaderValue::from_str(&host).unwrap();
+            request.headers_mut().unwrap().insert(header::HOST, host);
+        }
+        let request = request.body(RequestBody::from(Bytes::from(draft.body))).unwrap();
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000));
+        let connection = Arc::new(ConnectionInfo { peer: local, listener: local, tls: None });
+        let exchange = Exchange::new(&request, local.ip(), false, connection);
+        let response = self.service.answer(request, &exchange).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("the body is whole").to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        Answer { status: head.status, headers: head.headers, body, noted: exchange.noted() }
     }
 
     /// All audit records of an account, of writes and of reads, in the order of their time.
@@ -302,7 +306,10 @@ impl V2<'_> {
         let mut draft = Draft {
             method: method.parse().unwrap(),
             target: target.to_owned(),
-            headers: vec![("host".to_owned(), HOST.to_owned())],
+            headers: vec![
+                ("host".to_owned(), HOST.to_owned()),
+                ("user-agent".to_owned(), "tests/1".to_owned()),
+            ],
             body: body.into(),
         };
         if let Some(password) = &self.password {
@@ -478,6 +485,17 @@ pub(crate) fn allow(actions: &[&str]) -> Value {
 /// Who a record is of, by its ARN.
 pub(crate) fn arn(who: &Who) -> &str {
     who.arn.as_deref().unwrap_or_default()
+}
+
+/// The names of a listener at port 5000.
+fn names(data: &Path) -> Arc<Names> {
+    let text = format!(
+        "default_region = \"{REGION}\"\n[accounts.{ACCOUNT}]\nname = \"main\"\n[accounts.{OTHER_ACCOUNT}]\nname = \"other\"\n\
+         [regions.{REGION}]\nstorage = \"a\"\n[regions.{OTHER_REGION}]\nstorage = \"b\"\n"
+    );
+    let sources = Sources { data: Some(data.to_owned()), ..Sources::default() };
+    let config = Config::parse(&[(Path::new("test"), &text)], &sources).unwrap();
+    Arc::new(Names::new(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, 5000))))
 }
 
 fn setup(data: &Path) -> Setup {
