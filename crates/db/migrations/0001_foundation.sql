@@ -149,6 +149,7 @@ CREATE TABLE image (
     manifest_size BIGINT NOT NULL,
     image_size BIGINT NOT NULL,             -- imageSizeInBytes
     subject_digest {{text}},
+    depth BIGINT NOT NULL,                  -- 0 for an image; an index is one above its deepest child
     pushed_at BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX image_digest ON image (repository_id, digest);
@@ -211,7 +212,7 @@ CREATE TABLE referrer (
     media_type {{text}} NOT NULL,
     artifact_type {{text}},
     manifest_size BIGINT NOT NULL,
-    annotations {{text}} NOT NULL,          -- JSON object
+    annotations {{blob}} NOT NULL,          -- JSON object, sealed under the domain's data key
     PRIMARY KEY (repository_id, subject_digest, digest)
 );
 CREATE INDEX referrer_image ON referrer (image_id);

@@ -21,7 +21,17 @@ pub struct ImageRow {
     /// `imageSizeInBytes`.
     pub image_size: i64,
     pub subject_digest: Option<String>,
+    /// 0 for an image; an index is one above its deepest child.
+    pub depth: i64,
     pub pushed_at: i64,
+}
+
+/// What an index needs to know of a child.
+#[derive(Clone, Debug)]
+pub struct ChildRow {
+    pub digest: String,
+    pub image_size: i64,
+    pub depth: i64,
 }
 
 /// A new image with all that it uses.
@@ -34,8 +44,8 @@ pub struct NewImage {
     pub blobs: Vec<(String, String)>,
     /// Digests of the manifests that an index lists, each once.
     pub children: Vec<String>,
-    /// Annotations as a JSON object, kept for the image's subject.
-    pub annotations: String,
+    /// Annotations as a JSON object, sealed under the domain's data key: kept for the subject.
+    pub annotations: Vec<u8>,
 }
 
 /// Which images a list shows: those of one status, all or only tagged or untagged ones.
@@ -53,7 +63,7 @@ impl Tx<'_> {
     ) -> Result<Option<ImageRow>, Error> {
         self.query_opt(
             "SELECT id, digest, tagged, status, media_kind, media_type, artifact_type, \
-             manifest_size, image_size, subject_digest, pushed_at FROM image \
+             manifest_size, image_size, subject_digest, depth, pushed_at FROM image \
              WHERE repository_id = $1 AND digest = $2",
             &[repository_id.into(), digest.into()],
             image_row,
@@ -67,7 +77,7 @@ impl Tx<'_> {
     ) -> Result<Option<ImageRow>, Error> {
         self.query_opt(
             "SELECT i.id, i.digest, i.tagged, i.status, i.media_kind, i.media_type, \
-             i.artifact_type, i.manifest_size, i.image_size, i.subject_digest, i.pushed_at \
+             i.artifact_type, i.manifest_size, i.image_size, i.subject_digest, i.depth, i.pushed_at \
              FROM tag t JOIN image i ON i.id = t.image_id \
              WHERE t.repository_id = $1 AND t.name = $2",
             &[repository_id.into(), tag.into()],
@@ -84,18 +94,19 @@ impl Tx<'_> {
         )
     }
 
-    /// Which of these digests are images of the repository, with each one's size.
+    /// Which of these digests are images of the repository.
     pub fn images_present(
         &mut self,
         repository_id: &Uuid,
         digests: &[String],
-    ) -> Result<Vec<(String, i64)>, Error> {
+    ) -> Result<Vec<ChildRow>, Error> {
         let keys: Vec<_> = digests.iter().map(Param::from).collect();
         self.query_in(
-            "SELECT digest, image_size FROM image WHERE repository_id = $1 AND digest IN ($in)",
+            "SELECT digest, image_size, depth FROM image \
+             WHERE repository_id = $1 AND digest IN ($in)",
             &[repository_id.into()],
             &keys,
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok(ChildRow { digest: row.get(0)?, image_size: row.get(1)?, depth: row.get(2)? }),
         )
     }
 
@@ -105,8 +116,8 @@ impl Tx<'_> {
         let row = &new.row;
         self.execute(
             "INSERT INTO image (id, repository_id, digest, tagged, status, media_kind, \
-             media_type, artifact_type, manifest_size, image_size, subject_digest, pushed_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             media_type, artifact_type, manifest_size, image_size, subject_digest, depth, \
+             pushed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             &[
                 (&row.id).into(),
                 repository_id.into(),
@@ -119,6 +130,7 @@ impl Tx<'_> {
                 row.manifest_size.into(),
                 row.image_size.into(),
                 row.subject_digest.as_deref().into(),
+                row.depth.into(),
                 row.pushed_at.into(),
             ],
         )?;
@@ -220,14 +232,14 @@ impl Tx<'_> {
         match filter.tagged {
             None => self.query(
                 "SELECT id, digest, tagged, status, media_kind, media_type, artifact_type, \
-                 manifest_size, image_size, subject_digest, pushed_at FROM image \
+                 manifest_size, image_size, subject_digest, depth, pushed_at FROM image \
                  WHERE repository_id = $1 AND status = $2 AND id > $3 ORDER BY id LIMIT $4",
                 &[repository_id.into(), (&filter.status).into(), after.into(), limit.into()],
                 image_row,
             ),
             Some(tagged) => self.query(
                 "SELECT id, digest, tagged, status, media_kind, media_type, artifact_type, \
-                 manifest_size, image_size, subject_digest, pushed_at FROM image \
+                 manifest_size, image_size, subject_digest, depth, pushed_at FROM image \
                  WHERE repository_id = $1 AND status = $2 AND tagged = $3 AND id > $4 \
                  ORDER BY id LIMIT $5",
                 &[
@@ -306,6 +318,7 @@ pub(crate) fn image_row(row: &Row<'_>) -> Result<ImageRow, Error> {
         manifest_size: row.get(7)?,
         image_size: row.get(8)?,
         subject_digest: row.get(9)?,
-        pushed_at: row.get(10)?,
+        depth: row.get(10)?,
+        pushed_at: row.get(11)?,
     })
 }

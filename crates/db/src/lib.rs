@@ -44,7 +44,7 @@ pub use check::{CheckedBlob, CheckedImage, SegmentObject, Totals};
 pub use error::Error;
 pub use fault::Faults;
 pub use garbage::UnusedMembership;
-pub use image::{ImageFilter, ImageRow, NewImage};
+pub use image::{ChildRow, ImageFilter, ImageRow, NewImage};
 pub use job::JobRow;
 pub use key::{RootKeyRow, TokenKeyRow, WrappedIn};
 pub use metrics::Metrics;

@@ -7,12 +7,13 @@ use crate::{Error, NewImage, Row, Tx};
 /// The descriptor of a referrer.
 #[derive(Clone, Debug)]
 pub struct ReferrerRow {
+    pub image_id: Uuid,
     pub digest: String,
     pub media_type: String,
     pub artifact_type: Option<String>,
     pub manifest_size: i64,
-    /// A JSON object.
-    pub annotations: String,
+    /// A JSON object, sealed under the domain's data key.
+    pub annotations: Vec<u8>,
 }
 
 impl Tx<'_> {
@@ -52,14 +53,14 @@ impl Tx<'_> {
     ) -> Result<Vec<ReferrerRow>, Error> {
         match artifact_type {
             None => self.query(
-                "SELECT digest, media_type, artifact_type, manifest_size, annotations \
+                "SELECT image_id, digest, media_type, artifact_type, manifest_size, annotations \
                  FROM referrer WHERE repository_id = $1 AND subject_digest = $2 AND digest > $3 \
                  ORDER BY digest LIMIT $4",
                 &[repository_id.into(), subject_digest.into(), after.into(), limit.into()],
                 referrer_row,
             ),
             Some(artifact_type) => self.query(
-                "SELECT digest, media_type, artifact_type, manifest_size, annotations \
+                "SELECT image_id, digest, media_type, artifact_type, manifest_size, annotations \
                  FROM referrer WHERE repository_id = $1 AND subject_digest = $2 \
                  AND artifact_type = $3 AND digest > $4 ORDER BY digest LIMIT $5",
                 &[
@@ -77,10 +78,11 @@ impl Tx<'_> {
 
 fn referrer_row(row: &Row<'_>) -> Result<ReferrerRow, Error> {
     Ok(ReferrerRow {
-        digest: row.get(0)?,
-        media_type: row.get(1)?,
-        artifact_type: row.get(2)?,
-        manifest_size: row.get(3)?,
-        annotations: row.get(4)?,
+        image_id: row.get(0)?,
+        digest: row.get(1)?,
+        media_type: row.get(2)?,
+        artifact_type: row.get(3)?,
+        manifest_size: row.get(4)?,
+        annotations: row.get(5)?,
     })
 }

@@ -259,3 +259,29 @@ async fn a_backup_moves_between_engines() {
         assert_eq!(copy.read(|tx| tx.registries()).await.unwrap().len(), 1);
     }
 }
+
+/// Half of the writes of a push promise nothing: they must not cut the others' batches short.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_that_promise_nothing_do_not_split_batches() {
+    for Fresh { db, .. } in support::fresh().await {
+        let tasks: Vec<_> = (0..600)
+            .map(|number| {
+                let db = db.clone();
+                let name = format!("n{number}");
+                tokio::spawn(async move {
+                    match number % 2 {
+                        0 => db.write(move |tx| put(tx, &name)).await.unwrap(),
+                        _ => db.write_unsynced(move |tx| put(tx, &name)).await.unwrap(),
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert!(task.await.unwrap());
+        }
+        let syncs = db.metrics().syncs.load(Ordering::Relaxed);
+        if db.engine() == Engine::Sqlite {
+            assert!(syncs < 100, "{syncs} syncs for 300 writes that promise");
+        }
+    }
+}

@@ -81,12 +81,13 @@ fn image(number: u128, content: u8, subject: Option<u8>) -> NewImage {
             manifest_size: 500,
             image_size: 1_000,
             subject_digest: subject.map(digest),
+            depth: 0,
             pushed_at: 9,
         },
         manifest: vec![9; 600],
         blobs: vec![(digest(200), "layer".to_owned())],
         children: vec![digest(201)],
-        annotations: "{}".to_owned(),
+        annotations: b"{}".to_vec(),
     }
 }
 

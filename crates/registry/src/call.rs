@@ -131,11 +131,7 @@ impl Call {
     }
 
     /// Leave to do `ask` in a repository, by its id: for links. `None` if it is gone.
-    pub async fn repository_by_id(
-        &self,
-        ask: impl Into<Ask>,
-        id: Uuid,
-    ) -> Result<Option<Permit>> {
+    pub async fn repository_by_id(&self, ask: impl Into<Ask>, id: Uuid) -> Result<Option<Permit>> {
         let loaded = self.load(&self.account, RepositoryBy::Id(id)).await?;
         let Some(repository) = &loaded.row.repository else { return Ok(None) };
         let account: AccountId = parse_account(&repository.account)?;
@@ -436,8 +432,7 @@ pub fn repository_arn(region: &str, account: &AccountId, name: &str) -> String {
 }
 
 fn permit(row: AccessRow, account: &AccountId, name: &str) -> Result<Permit> {
-    let missing =
-        || Error::RepositoryNotFound { name: name.to_owned(), registry_id: *account };
+    let missing = || Error::RepositoryNotFound { name: name.to_owned(), registry_id: *account };
     let registry = row.registry.ok_or_else(missing)?;
     let repository = row.repository.ok_or_else(missing)?;
     Ok(Permit {

@@ -84,11 +84,7 @@ impl Call {
     ///
     /// # Errors
     /// `InvalidParameter` when the token is not ours or was given for other parameters.
-    pub fn page(
-        &self,
-        parameters: &impl Serialize,
-        token: Option<&str>,
-    ) -> Result<Option<String>> {
+    pub fn page(&self, parameters: &impl Serialize, token: Option<&str>) -> Result<Option<String>> {
         let Some(token) = token else { return Ok(None) };
         let keys = &self.services().keys;
         let parameters = text(parameters);

@@ -40,7 +40,6 @@ mod upload_layer_part;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
@@ -98,9 +97,7 @@ pub async fn run(call: &Call, body: Vec<u8>) -> Result<Vec<u8>> {
         }
         "BatchDeleteImage" => json(call, &body, |it| batch_delete_image::run(call, it)).await,
         "BatchGetImage" => json(call, &body, |it| batch_get_image::run(call, it)).await,
-        "CompleteLayerUpload" => {
-            json(call, &body, |it| complete_layer_upload::run(call, it)).await
-        }
+        "CompleteLayerUpload" => json(call, &body, |it| complete_layer_upload::run(call, it)).await,
         "CreateRepository" => json(call, &body, |it| create_repository::run(call, it)).await,
         "DeleteRegistryPolicy" => {
             json(call, &body, |it| delete_registry_policy::run(call, it)).await
@@ -125,12 +122,8 @@ pub async fn run(call: &Call, body: Vec<u8>) -> Result<Vec<u8>> {
             json(call, &body, |it| get_download_url_for_layer::run(call, it)).await
         }
         "GetRegistryPolicy" => json(call, &body, |it| get_registry_policy::run(call, it)).await,
-        "GetRepositoryPolicy" => {
-            json(call, &body, |it| get_repository_policy::run(call, it)).await
-        }
-        "InitiateLayerUpload" => {
-            json(call, &body, |it| initiate_layer_upload::run(call, it)).await
-        }
+        "GetRepositoryPolicy" => json(call, &body, |it| get_repository_policy::run(call, it)).await,
+        "InitiateLayerUpload" => json(call, &body, |it| initiate_layer_upload::run(call, it)).await,
         "ListImageReferrers" => json(call, &body, |it| list_image_referrers::run(call, it)).await,
         "ListImages" => json(call, &body, |it| list_images::run(call, it)).await,
         "ListPullTimeUpdateExclusions" => {
@@ -151,9 +144,7 @@ pub async fn run(call: &Call, body: Vec<u8>) -> Result<Vec<u8>> {
         "RegisterPullTimeUpdateExclusion" => {
             json(call, &body, |it| register_pull_time_update_exclusion::run(call, it)).await
         }
-        "SetRepositoryPolicy" => {
-            json(call, &body, |it| set_repository_policy::run(call, it)).await
-        }
+        "SetRepositoryPolicy" => json(call, &body, |it| set_repository_policy::run(call, it)).await,
         "TagResource" => json(call, &body, |it| tag_resource::run(call, it)).await,
         "UntagResource" => json(call, &body, |it| untag_resource::run(call, it)).await,
         "UploadLayerPart" => output(upload_layer_part::run(call, body).await?),
@@ -185,14 +176,6 @@ fn parameters(body: &[u8]) -> Option<Box<RawValue>> {
     let mut members: Map<String, Value> = serde_json::from_str(text.get()).ok()?;
     members.remove(MANIFEST);
     to_raw_value(&members).ok()
-}
-
-/// `requestParameters` of the record: the body, without a manifest, which is kept sealed.
-fn parameters(body: &[u8]) -> Option<Box<RawValue>> {
-    const MANIFEST: &str = "imageManifest";
-    let mut value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    value.as_object_mut()?.remove(MANIFEST);
-    serde_json::value::to_raw_value(&value).ok()
 }
 
 fn output(output: impl Serialize) -> Result<Vec<u8>> {

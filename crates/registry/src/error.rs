@@ -70,12 +70,7 @@ pub enum Error {
          '{name}' in registry with id '{registry_id}'",
         or_null(.tag)
     )]
-    ImageAlreadyExists {
-        digest: Digest,
-        tag: Option<String>,
-        name: String,
-        registry_id: AccountId,
-    },
+    ImageAlreadyExists { digest: Digest, tag: Option<String>, name: String, registry_id: AccountId },
 
     #[error(
         "The image tag '{tag}' already exists in the '{name}' repository and cannot be \
@@ -220,9 +215,7 @@ impl Error {
             Error::ImageAlreadyExists { .. } => "ImageAlreadyExistsException",
             Error::ImageTagAlreadyExists { .. } => "ImageTagAlreadyExistsException",
             Error::ImageDigestDoesNotMatch { .. } => "ImageDigestDoesNotMatchException",
-            Error::LayersNotFound { .. } | Error::LayerNotFound { .. } => {
-                "LayersNotFoundException"
-            }
+            Error::LayersNotFound { .. } | Error::LayerNotFound { .. } => "LayersNotFoundException",
             Error::ReferencedImagesNotFound { .. } => "ReferencedImagesNotFoundException",
             Error::LayerInaccessible { .. } => "LayerInaccessibleException",
             Error::LayerAlreadyExists { .. } => "LayerAlreadyExistsException",

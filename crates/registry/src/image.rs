@@ -14,10 +14,12 @@ use uuid::Uuid;
 pub use delete::{Deleted, delete_by_digest, delete_tag};
 pub use list::{MAX_TAGS_PAGE, TagsPage, tags_page};
 pub use put::{Plane, Put, PutAnswer, put};
-pub use referrers::{MAX_REFERRERS_PAGE, ReferrersPage, referrers};
+pub use referrers::{MAX_REFERRERS_PAGE, Referrer, ReferrersPage, referrers};
 
 use crate::{Call, Error, Permit, Result};
 
+/// Indexes of indexes of indexes: this many, with the images below them.
+pub const MAX_DEPTH: i64 = 16;
 /// Tags that one image may have.
 pub const MAX_TAGS_PER_IMAGE: i64 = 1_000;
 
@@ -64,11 +66,7 @@ pub async fn pull(
 
 /// The manifest of an image: from memory by content, else from its row. `None` if the image was
 /// deleted meanwhile.
-pub async fn manifest_bytes(
-    call: &Call,
-    permit: &Permit,
-    row: &ImageRow,
-) -> Result<Option<Bytes>> {
+pub async fn manifest_bytes(call: &Call, permit: &Permit, row: &ImageRow) -> Result<Option<Bytes>> {
     let domain_key = call.domain_key(permit)?;
     let cached = (permit.domain.id, row.digest.clone());
     if let Some(bytes) = call.registry.manifests.get(&cached) {
@@ -77,12 +75,12 @@ pub async fn manifest_bytes(
     let image_id = row.id;
     let sealed = call.db().read_point(move |tx| tx.image_manifest(&image_id)).await?;
     let Some(sealed) = sealed else { return Ok(None) };
-    let plain = domain_key
-        .open(Purpose::Column, &manifest_context(&image_id), &sealed)
-        .map_err(|error| {
+    let plain = domain_key.open(Purpose::Column, &manifest_context(&image_id), &sealed).map_err(
+        |error| {
             let context = format!("open the manifest of image {image_id}");
             Error::Internal(anyhow::Error::from(error).context(context))
-        })?;
+        },
+    )?;
     let bytes = Bytes::from(plain);
     call.registry.manifests.insert(cached, bytes.clone());
     Ok(Some(bytes))
@@ -91,6 +89,11 @@ pub async fn manifest_bytes(
 /// Where a sealed manifest belongs.
 pub fn manifest_context(image_id: &Uuid) -> Vec<u8> {
     column("image_manifest.bytes", image_id.as_bytes())
+}
+
+/// Where the sealed annotations of a referrer belong.
+fn annotations_context(image_id: &Uuid) -> Vec<u8> {
+    column("referrer.annotations", image_id.as_bytes())
 }
 
 /// `ImageNotFound` for what was asked.

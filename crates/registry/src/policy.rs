@@ -63,11 +63,7 @@ pub async fn resolve(call: &Call, policy: &Policy) -> Result<ResourcePolicyRow> 
 }
 
 /// Refuses a policy under which the caller could no longer set the policy.
-pub async fn check_lock_out(
-    call: &Call,
-    permit: &Permit,
-    row: &ResourcePolicyRow,
-) -> Result<()> {
+pub async fn check_lock_out(call: &Call, permit: &Permit, row: &ResourcePolicyRow) -> Result<()> {
     let policy = compile(row, Of::Repository)?;
     match call.would_allow("ecr:SetRepositoryPolicy", permit, &policy).await? {
         true => Ok(()),

@@ -169,10 +169,8 @@ pub async fn names_page(call: &Call, after: &str, limit: i64) -> Result<NamesPag
     }
     let (account, region) = (call.account.to_string(), call.region().to_owned());
     let after = after.to_owned();
-    let rows = call
-        .db()
-        .read(move |tx| tx.repository_names(&account, &region, &after, limit + 1))
-        .await?;
+    let rows =
+        call.db().read(move |tx| tx.repository_names(&account, &region, &after, limit + 1)).await?;
     let mut names: Vec<_> = rows.into_iter().map(|(_, name)| name).collect();
     let more = i64::try_from(names.len()).unwrap_or(i64::MAX) > limit;
     names.truncate(usize::try_from(limit).unwrap_or(0));

@@ -69,10 +69,7 @@ impl Hold {
         }
         self.renew_at = now + LEASE_MICROS / 2;
         let name = self.name.clone();
-        registry
-            .db()
-            .write(move |tx| tx.take_lease(&name, &name, now, now + LEASE_MICROS))
-            .await?;
+        registry.db().write(move |tx| tx.take_lease(&name, &name, now, now + LEASE_MICROS)).await?;
         Ok(())
     }
 
@@ -206,9 +203,8 @@ async fn read_blob(registry: &Registry, blob: &CheckedBlob) -> Result<(), String
 }
 
 fn check_image(registry: &Registry, checked: &CheckedImage) -> Option<String> {
-    let problem = |why: &str| {
-        Some(format!("image {} of {}: {why}", checked.digest, checked.repository_name))
-    };
+    let problem =
+        |why: &str| Some(format!("image {} of {}: {why}", checked.digest, checked.repository_name));
     let Some(sealed) = &checked.manifest else { return problem("its manifest is missing") };
     let Ok(key) = domain_key(registry, &checked.domain) else {
         return problem("the key of its domain does not open");
@@ -227,8 +223,7 @@ fn check_image(registry: &Registry, checked: &CheckedImage) -> Option<String> {
 }
 
 async fn check_rows(registry: &Registry, repair: bool, report: &mut Report) -> Result<()> {
-    let lost =
-        registry.db().read(|tx| tx.memberships_without_blob(MOST_PROBLEMS)).await?;
+    let lost = registry.db().read(|tx| tx.memberships_without_blob(MOST_PROBLEMS)).await?;
     for (repository, digest) in lost {
         report.problems.push(format!("repository {repository} has {digest}, but no blob of it"));
     }

@@ -48,9 +48,7 @@ async fn delete(
     let digest = id.image_digest.as_deref().and_then(|text| text.parse::<Digest>().ok());
     let tag = id.image_tag.as_deref().and_then(|text| text.parse::<Tag>().ok());
     let deleted = match (&tag, &digest) {
-        (Some(tag), digest) => {
-            image::delete_tag(call, permit, tag, digest.as_ref(), false).await
-        }
+        (Some(tag), digest) => image::delete_tag(call, permit, tag, digest.as_ref(), false).await,
         (None, Some(digest)) => image::delete_by_digest(call, permit, digest).await,
         (None, None) => return Ok(Err(id.failure("ImageNotFound", "Requested image not found"))),
     };

@@ -82,11 +82,7 @@ pub(super) async fn run(call: &Call, input: Input) -> Result<Output> {
     Ok(Output { image_details: images.into_iter().map(detail).collect(), next_token })
 }
 
-async fn by_ids(
-    call: &Call,
-    permit: &Permit,
-    ids: Vec<ImageIdentifier>,
-) -> Result<Vec<Described>> {
+async fn by_ids(call: &Call, permit: &Permit, ids: Vec<ImageIdentifier>) -> Result<Vec<Described>> {
     let permit = permit.clone();
     call.db()
         .read(move |tx| {
@@ -103,9 +99,8 @@ async fn by_ids(
 }
 
 fn by_id(tx: &mut Tx<'_>, permit: &Permit, id: &ImageIdentifier) -> Result<ImageRow> {
-    let reference = id.reference().map_err(|failure| {
-        Error::InvalidRequest(failure.failure_reason)
-    })?;
+    let reference =
+        id.reference().map_err(|failure| Error::InvalidRequest(failure.failure_reason))?;
     let row = match &reference {
         Reference::Digest(digest) => tx.image_by_digest(&permit.id, &digest.to_string())?,
         Reference::Tag(tag) => tx.image_by_tag(&permit.id, tag.as_str())?,

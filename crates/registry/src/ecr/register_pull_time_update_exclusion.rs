@@ -25,8 +25,7 @@ pub(super) async fn run(call: &Call, input: Input) -> Result<Output> {
     let principal = principal_arn(input.principal_arn)?;
     call.authorize("ecr:RegisterPullTimeUpdateExclusion", &call.account, "*").await?;
     let created_at = call.now();
-    let output =
-        Output { principal_arn: principal.clone(), created_at: timestamp(created_at) };
+    let output = Output { principal_arn: principal.clone(), created_at: timestamp(created_at) };
     let note = call.note(serde_json::to_value(&output).ok().as_ref(), &[]);
     let (account, region) = (call.account.to_string(), call.region().to_owned());
     call.db()

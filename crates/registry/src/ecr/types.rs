@@ -114,9 +114,7 @@ pub fn filters(stored: &str) -> Vec<ImageTagMutabilityExclusionFilter> {
 
 impl Tag {
     pub fn from_tags(tags: Tags) -> Vec<Tag> {
-        tags.into_iter()
-            .map(|(key, value)| Tag { key: Some(key), value: Some(value) })
-            .collect()
+        tags.into_iter().map(|(key, value)| Tag { key: Some(key), value: Some(value) }).collect()
     }
 }
 

@@ -81,9 +81,9 @@ async fn delete(call: &Call, doomed: Doomed) -> Result<Deleted> {
         let now = call.now();
         let mut changes = Vec::with_capacity(tags.len());
         for tag in &tags {
-            let tag: Tag = tag.parse().map_err(|_| {
-                Error::Internal(anyhow::anyhow!("a stored tag has no tag's form"))
-            })?;
+            let tag: Tag = tag
+                .parse()
+                .map_err(|_| Error::Internal(anyhow::anyhow!("a stored tag has no tag's form")))?;
             changes.push(tag_change(call, &tag, now));
         }
         let deleted = Deleted { digest: image.digest.clone(), tags: tags.clone() };

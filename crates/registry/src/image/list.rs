@@ -14,12 +14,7 @@ pub struct TagsPage {
 }
 
 /// Up to `limit` names after `after`, which need not exist.
-pub async fn tags_page(
-    call: &Call,
-    permit: &Permit,
-    after: &str,
-    limit: i64,
-) -> Result<TagsPage> {
+pub async fn tags_page(call: &Call, permit: &Permit, after: &str, limit: i64) -> Result<TagsPage> {
     let limit = limit.clamp(0, MAX_TAGS_PAGE);
     if limit == 0 {
         return Ok(TagsPage { tags: Vec::new(), more: false });

@@ -111,10 +111,8 @@ fn change(
         depth: 0,
         pushed_at: now,
     };
-    let blobs: BTreeMap<_, _> = manifest
-        .blobs()
-        .map(|blob| (blob.digest.to_string(), blob.media_type.clone()))
-        .collect();
+    let blobs: BTreeMap<_, _> =
+        manifest.blobs().map(|blob| (blob.digest.to_string(), blob.media_type.clone())).collect();
     let needed: BTreeSet<_> = manifest
         .blobs()
         .filter(|blob| !blob.is_foreign())
@@ -122,8 +120,8 @@ fn change(
         .collect();
     let children: BTreeSet<_> =
         manifest.children.iter().map(|child| child.digest.to_string()).collect();
-    let annotations = serde_json::to_vec(&manifest.annotations)
-        .map_err(|error| Error::Internal(error.into()))?;
+    let annotations =
+        serde_json::to_vec(&manifest.annotations).map_err(|error| Error::Internal(error.into()))?;
     let tag_changes = put.tags.iter().map(|tag| tag_change(call, tag, now)).collect();
     let note = note(call, permit, &put, &row);
     Ok(Change {
@@ -221,11 +219,7 @@ impl Change {
 
     /// Everything that the manifest names is there, unless manifests may be sparse; gives an
     /// index's children.
-    fn check_content(
-        &self,
-        tx: &mut Tx<'_>,
-        repository: &RepositoryRow,
-    ) -> Result<Vec<ChildRow>> {
+    fn check_content(&self, tx: &mut Tx<'_>, repository: &RepositoryRow) -> Result<Vec<ChildRow>> {
         let children = tx.images_present(&repository.id, &self.new.children)?;
         if self.sparse {
             return Ok(children);
@@ -350,4 +344,3 @@ impl MutabilityRule {
         self.fixed != excluded
     }
 }
-

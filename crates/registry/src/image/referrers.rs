@@ -1,8 +1,11 @@
 //! Referrers of a subject: `ListImageReferrers` and `GET /v2/…/referrers/…`.
 
+use anyhow::Context as _;
+use bonded_account::keys::{Purpose, SealingKey};
 use bonded_db::ReferrerRow;
 use bonded_oci::Digest;
 
+use super::annotations_context;
 use crate::{Call, Permit, Result};
 
 /// A page has at most this many descriptors on `/v2/` …
@@ -10,10 +13,21 @@ pub const MAX_REFERRERS_PAGE: i64 = 1_000;
 /// … and at most this many bytes of annotations and types.
 const MAX_REFERRERS_BYTES: usize = 4 * 1024 * 1024;
 
+/// The descriptor of a referrer.
+#[derive(Clone, Debug)]
+pub struct Referrer {
+    pub digest: String,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    pub manifest_size: i64,
+    /// A JSON object.
+    pub annotations: String,
+}
+
 /// A page of referrers, by digest.
 #[derive(Clone, Debug)]
 pub struct ReferrersPage {
-    pub referrers: Vec<ReferrerRow>,
+    pub referrers: Vec<Referrer>,
     /// Whether there are more after the last one.
     pub more: bool,
 }
@@ -64,7 +78,25 @@ pub async fn referrers(
     let shown = within.max(1).min(rows.len());
     let more = rows.len() > shown;
     rows.truncate(shown);
-    Ok(ReferrersPage { referrers: rows, more })
+    let key = call.domain_key(permit)?;
+    let opened = rows.into_iter().map(|row| open(&key, row)).collect::<Result<_>>()?;
+    Ok(ReferrersPage { referrers: opened, more })
+}
+
+fn open(key: &SealingKey, row: ReferrerRow) -> Result<Referrer> {
+    let context = annotations_context(&row.image_id);
+    let annotations = key
+        .open(Purpose::Column, &context, &row.annotations)
+        .map_err(anyhow::Error::from)
+        .and_then(|plain| String::from_utf8(plain).map_err(anyhow::Error::from))
+        .with_context(|| format!("open the annotations of image {}", row.image_id))?;
+    Ok(Referrer {
+        digest: row.digest,
+        media_type: row.media_type,
+        artifact_type: row.artifact_type,
+        manifest_size: row.manifest_size,
+        annotations,
+    })
 }
 
 fn weight(row: &ReferrerRow) -> usize {

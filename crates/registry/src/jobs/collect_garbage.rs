@@ -67,9 +67,7 @@ async fn blobs(registry: &Registry, schedule: &Schedule) -> Result<()> {
                 let region = region.clone();
                 let done = registry
                     .db()
-                    .write_unsynced(move |tx| {
-                        tx.collect_blob(&id, &region, before, due, SEGMENTS)
-                    })
+                    .write_unsynced(move |tx| tx.collect_blob(&id, &region, before, due, SEGMENTS))
                     .await?;
                 if done {
                     break;

@@ -16,16 +16,13 @@ pub(super) async fn run(registry: &Registry) -> Result<()> {
     let mut after = Some((Uuid::nil(), String::new()));
     while let Some(place) = after {
         let now = registry.now();
-        after = registry
-            .db()
-            .write_unsynced(move |tx| tx.sweep_memberships(&place, now, STEP))
-            .await?;
+        after =
+            registry.db().write_unsynced(move |tx| tx.sweep_memberships(&place, now, STEP)).await?;
     }
     let mut after = Some(Uuid::nil());
     while let Some(place) = after {
         let now = registry.now();
-        after =
-            registry.db().write_unsynced(move |tx| tx.sweep_blobs(&place, now, STEP)).await?;
+        after = registry.db().write_unsynced(move |tx| tx.sweep_blobs(&place, now, STEP)).await?;
     }
     let regions: Vec<_> = registry.stores.keys().cloned().collect();
     for region in regions {
@@ -38,8 +35,7 @@ async fn objects(registry: &Registry, region: &str) -> Result<()> {
     let Some(store) = registry.stores.get(region) else { return Ok(()) };
     let mut after = None;
     loop {
-        let listed =
-            store.list(after).await.context("list objects").map_err(Error::Internal)?;
+        let listed = store.list(after).await.context("list objects").map_err(Error::Internal)?;
         let Some(last) = listed.last() else { return Ok(()) };
         after = Some(last.name);
         let now = registry.now();

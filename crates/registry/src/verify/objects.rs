@@ -38,8 +38,7 @@ async fn named(
     loop {
         hold.renew(registry).await?;
         let (place, last) = (region.to_owned(), after.clone());
-        let page =
-            registry.db().read(move |tx| tx.segment_objects(&place, &last, PAGE)).await?;
+        let page = registry.db().read(move |tx| tx.segment_objects(&place, &last, PAGE)).await?;
         let Some(end) = page.last() else { return Ok(()) };
         after = end.object.to_vec();
         for segment in page {
@@ -145,8 +144,7 @@ impl Listing {
             let page = page.context("list objects").map_err(Error::Internal)?;
             self.ended = page.is_empty();
             self.last = page.last().map(|object| object.name).or(self.last);
-            self.page =
-                page.into_iter().map(|object| object.name).collect::<Vec<_>>().into_iter();
+            self.page = page.into_iter().map(|object| object.name).collect::<Vec<_>>().into_iter();
         }
     }
 }
