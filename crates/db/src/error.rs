@@ -1,7 +1,7 @@
 //! Why the database did not do it.
 
 /// Why the database did not do it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// A row with this key is there already.
     #[error("a row with this key exists already")]
@@ -48,9 +48,21 @@ impl Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Error {
-        use rusqlite::ErrorCode;
+        use rusqlite::{ErrorCode, ffi};
+        let extended = error.sqlite_extended_error_code();
         match error.sqlite_error_code() {
-            Some(ErrorCode::ConstraintViolation) => Error::Exists,
+            Some(ErrorCode::ConstraintViolation)
+                if matches!(
+                    extended,
+                    Some(
+                        ffi::SQLITE_CONSTRAINT_UNIQUE
+                            | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+                            | ffi::SQLITE_CONSTRAINT_ROWID
+                    )
+                ) =>
+            {
+                Error::Exists
+            }
             Some(ErrorCode::DiskFull) => Error::Full {},
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::unavailable(error),
             _ => Error::internal(error),

@@ -1,17 +1,19 @@
-//! Faults for tests: the n-th statement or commit from now on fails.
+//! Faults for tests: the n-th statement, commit or sync from now on fails.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::Error;
 
-/// Counts statements and commits, and fails one of them when a test asks for it.
+/// Counts statements, commits and syncs, and fails one of them when a test asks for it.
 #[derive(Debug, Default)]
 pub struct Faults {
     statements: AtomicU64,
     commits: AtomicU64,
+    syncs: AtomicU64,
     /// 0: none.
     failing_statement: AtomicI64,
     failing_commit: AtomicI64,
+    failing_sync: AtomicI64,
 }
 
 impl Faults {
@@ -25,6 +27,11 @@ impl Faults {
         self.commits.load(Ordering::SeqCst)
     }
 
+    /// Syncs of commits so far. SQLite only: PostgreSQL's are its own.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::SeqCst)
+    }
+
     /// The `nth` statement from now on fails, once; the first is 1.
     pub fn fail_statement(&self, nth: i64) {
         self.failing_statement.store(nth, Ordering::SeqCst);
@@ -35,6 +42,12 @@ impl Faults {
         self.failing_commit.store(nth, Ordering::SeqCst);
     }
 
+    /// The `nth` sync from now on fails, once, when what it should make durable is written; the
+    /// first is 1. The process is ended then: `Extras::on_fatal`.
+    pub fn fail_sync(&self, nth: i64) {
+        self.failing_sync.store(nth, Ordering::SeqCst);
+    }
+
     pub(crate) fn statement(&self) -> Result<(), Error> {
         self.statements.fetch_add(1, Ordering::SeqCst);
         count_down(&self.failing_statement, "statement")
@@ -43,6 +56,11 @@ impl Faults {
     pub(crate) fn commit(&self) -> Result<(), Error> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         count_down(&self.failing_commit, "commit")
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        count_down(&self.failing_sync, "sync")
     }
 }
 

@@ -47,7 +47,7 @@ pub use garbage::UnusedMembership;
 pub use image::{ChildRow, ImageFilter, ImageRow, NewImage};
 pub use job::JobRow;
 pub use key::{RootKeyRow, TokenKeyRow, WrappedIn};
-pub use metrics::Metrics;
+pub use metrics::{BATCH_SIZES, Metrics};
 pub use note::{AuditBlockRow, AuditRecordRow, EventRow, Note};
 pub use referrer::ReferrerRow;
 pub use removal::RemovalRow;

@@ -30,6 +30,10 @@ const RETRY_TIME: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 const CONNECT: Duration = Duration::from_secs(5);
+/// A server that does not wait for its disk by default does it for us. What waits for more than
+/// that, as for another server, stays.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+     WHERE current_setting('synchronous_commit') = 'off'";
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
@@ -76,7 +80,8 @@ impl Postgres {
         config.application_name("bonded").connect_timeout(CONNECT);
         let tls = tls::Connector::new(&config, extras.root_certificate.as_deref())?;
         let settings = Arc::new(Settings { config, tls });
-        let mut session = Session::new(&settings);
+        let mut session = Session::open(&settings)?;
+        session.check_encoding()?;
         crate::migrate::postgres(&mut session)?;
         session.warn_of_settings();
         let (jobs, receiver) = mpsc::channel::<Job>();
@@ -126,12 +131,12 @@ impl Postgres {
 
     /// Blocks.
     pub(crate) fn backup_to(&self, path: &Path) -> Result<(), Error> {
-        copy::backup(&mut Session::new(&self.settings), path)
+        copy::backup(&mut Session::open(&self.settings)?, path)
     }
 
     /// Blocks.
     pub(crate) fn restore_from(&self, path: &Path) -> Result<(), Error> {
-        copy::restore(&mut Session::new(&self.settings), path)
+        copy::restore(&mut Session::open(&self.settings)?, path)
     }
 }
 
@@ -198,25 +203,35 @@ impl Attempt<'_> {
                 "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL enable_seqscan = off; \
                  SET LOCAL synchronous_commit = off",
             ),
-            Mode::Claim => Some("BEGIN; SET LOCAL enable_seqscan = off"),
+            Mode::Claim => {
+                Some("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off")
+            }
             Mode::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             Mode::Point => None,
         };
-        if let Some(Err(error)) = begin.map(|sql| session.batch(sql)) {
+        let begun =
+            session.connect().and_then(|()| begin.map_or(Ok(()), |sql| session.run_batch(sql)));
+        if let Err(failure) = begun {
             session.disconnect();
-            return Tried::Again(error);
+            return Tried::Again(failure.error);
         }
         let is_write = matches!(self.mode, Mode::Write | Mode::WriteUnsynced | Mode::Claim);
         let faults = self.extras.faults.as_deref().filter(|_| is_write);
         let mut tx = Tx::postgres(session, faults);
+        if begin.is_none() {
+            tx = tx.single();
+        }
         let result = f(&mut tx);
         match tx.state() {
             State::Open => {}
+            State::NeedsSnapshot => {
+                return Attempt { mode: Mode::Read, ..*self }.once(session, f);
+            }
             State::Conflict => {
                 session.roll_back();
                 return Tried::Again(Error::unavailable("other transactions were in the way"));
             }
-            State::Lost => {
+            State::Lost | State::Unsynced => {
                 session.disconnect();
                 return Tried::Again(Error::unavailable("the connection was lost"));
             }
@@ -268,16 +283,31 @@ impl Session {
         Session { settings: Arc::clone(settings), client: None, statements: HashMap::new() }
     }
 
-    fn client(&mut self) -> Result<&mut Client, Failure> {
+    /// One that is connected.
+    fn open(settings: &Arc<Settings>) -> Result<Session, Error> {
+        let mut session = Session::new(settings);
+        session.connect().map_err(|failure| failure.error)?;
+        Ok(session)
+    }
+
+    /// Connects if need be: before a transaction and never within one, whose rest would then run
+    /// by itself on the new connection, and whose COMMIT would commit nothing and say yes.
+    fn connect(&mut self) -> Result<(), Failure> {
         if self.client.as_ref().is_some_and(Client::is_closed) {
             self.disconnect();
         }
         if self.client.is_none() {
             let connected = self.settings.tls.connect(&self.settings.config);
-            self.client = Some(connected.map_err(failure)?);
+            let mut client = connected.map_err(failure)?;
+            client.batch_execute(DURABLE).map_err(failure)?;
+            self.client = Some(client);
         }
-        let missing = || Error::unavailable("not connected").into();
-        self.client.as_mut().ok_or_else(missing)
+        Ok(())
+    }
+
+    fn client(&mut self) -> Result<&mut Client, Failure> {
+        let lost = || Failure { error: Error::unavailable("not connected"), state: State::Lost };
+        self.client.as_mut().filter(|client| !client.is_closed()).ok_or_else(lost)
     }
 
     fn disconnect(&mut self) {
@@ -332,6 +362,16 @@ impl Session {
         let statement = self.prepare(sql)?;
         let params = references(params);
         self.client()?.query(&statement, &params).map_err(failure)
+    }
+
+    /// Refuses a database that cannot keep every text.
+    fn check_encoding(&mut self) -> Result<(), Error> {
+        let utf8 = "SELECT COUNT(*) FROM pg_database WHERE datname = current_database() \
+             AND pg_encoding_to_char(encoding) = 'UTF8'";
+        match self.number(utf8)? {
+            0 => Err(Error::internal("the database's encoding is not UTF8: make it anew with it")),
+            _ => Ok(()),
+        }
     }
 
     /// Warns of what will hurt under load.

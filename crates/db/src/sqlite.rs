@@ -4,8 +4,12 @@
 //! COMMIT has returned. Whether a batch is synced is fixed before it begins, so a closure that
 //! promises never shares a commit with those that promise nothing.
 //!
-//! Checkpoints are ours, between batches and with syncs on: SQLite's own would run after an
-//! unsynced commit too, and write pages to the database whose log is not on the disk.
+//! A synced commit is `synchronous = FULL`: the log is synced, and with it what was committed
+//! before. An unsynced one is NORMAL and not OFF, because a log that starts anew must have its
+//! header on the disk before its frames: without that, a power cut could leave old frames that
+//! look valid, and SQLite would write old pages over newer ones.
+//!
+//! Checkpoints are ours, between batches, so that no commit has to wait for one of SQLite's own.
 
 pub(crate) mod copy;
 
@@ -22,6 +26,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::tx::State;
 use crate::{Error, Extras, Metrics, Tx};
 
 const STATEMENTS: usize = 256;
@@ -96,8 +101,8 @@ impl Sqlite {
         self.jobs.send(job).map_err(|_| Error::unavailable("the writer has ended"))
     }
 
-    /// Runs a closure on this thread's read-only connection, in one snapshot or statement by
-    /// statement.
+    /// Runs a closure on this thread's read-only connection, in one snapshot. Without
+    /// `snapshot` it is first tried as one statement, which needs no BEGIN.
     pub(crate) fn read<T, E: From<Error>>(
         &self,
         snapshot: bool,
@@ -109,7 +114,11 @@ impl Sqlite {
                 Entry::Vacant(new) => new.insert(connect(&self.path, true)?),
             };
             if !snapshot {
-                return f(&mut Tx::sqlite(connection, None));
+                let mut tx = Tx::sqlite(connection, None).single();
+                let result = f(&mut tx);
+                if tx.state() != State::NeedsSnapshot {
+                    return result;
+                }
             }
             connection.execute_batch("BEGIN").map_err(Error::from)?;
             let result = catch_unwind(AssertUnwindSafe(|| f(&mut Tx::sqlite(connection, None))));
@@ -171,6 +180,9 @@ pub(crate) fn connect(path: &Path, read_only: bool) -> Result<Connection, Error>
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "trusted_schema", "OFF")?;
+    connection.pragma_update(None, "foreign_keys", "OFF")?;
+    // What is sorted or rolled back is in memory, not in files beside the database.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     if read_only {
         // There is one on every thread that reads: little of its own, and the pages shared.
         connection.pragma_update(None, "cache_size", -1_024)?;
@@ -203,24 +215,16 @@ enum Broken {
 
 impl Writer {
     fn run(self, jobs: &mpsc::Receiver<Job>) {
-        let mut held: Option<Job> = None;
-        loop {
-            let Some(first) = held.take().or_else(|| jobs.recv().ok()) else { return };
-            let synced = first.synced;
-            let mut batch = vec![first];
-            while batch.len() < MAX_BATCH {
-                match jobs.try_recv() {
-                    Ok(job) if job.synced == synced => batch.push(job),
-                    Ok(job) => {
-                        held = Some(job);
-                        break;
-                    }
-                    Err(_) => break,
-                }
-            }
-            let count = i64::try_from(batch.len()).unwrap_or(0);
+        while let Ok(first) = jobs.recv() {
+            let mut all = vec![first];
+            all.extend(jobs.try_iter().take(MAX_BATCH - 1));
+            let count = i64::try_from(all.len()).unwrap_or(0);
             self.metrics.waiting.fetch_sub(count, Ordering::Relaxed);
-            self.commit_all(synced, batch);
+            // Two batches, and not one for each change of kind: the kinds come mixed. Those that
+            // need no sync do not wait for one.
+            let (synced, unsynced) = all.into_iter().partition(|job| job.synced);
+            self.commit_all(false, unsynced);
+            self.commit_all(true, synced);
             self.checkpoint();
         }
     }
@@ -228,8 +232,10 @@ impl Writer {
     fn commit_all(&self, synced: bool, mut batch: Vec<Job>) {
         while !batch.is_empty() {
             match self.commit(synced, &mut batch) {
-                Ok(()) => {
-                    self.metrics.count_batch(batch.len(), synced);
+                Ok(committed) => {
+                    if committed {
+                        self.metrics.count_batch(batch.len(), synced);
+                    }
                     for job in batch.drain(..) {
                         (job.done)(Ok(()));
                     }
@@ -244,24 +250,28 @@ impl Writer {
         }
     }
 
-    fn commit(&self, synced: bool, batch: &mut [Job]) -> Result<(), Broken> {
-        let mode = if synced { "FULL" } else { "OFF" };
-        self.plain(&format!("PRAGMA synchronous = {mode}"))?;
+    /// Runs a batch: true if there was something to commit.
+    fn commit(&self, synced: bool, batch: &mut [Job]) -> Result<bool, Broken> {
+        self.plain(if synced {
+            "PRAGMA synchronous = FULL"
+        } else {
+            "PRAGMA synchronous = NORMAL"
+        })?;
         self.plain("BEGIN IMMEDIATE")?;
+        let mut kept_any = false;
         for (number, job) in batch.iter_mut().enumerate() {
             self.plain("SAVEPOINT closure")?;
-            let faults = self.extras.faults.as_deref();
-            let kept = catch_unwind(AssertUnwindSafe(|| {
-                (job.work)(&mut Tx::sqlite(&self.connection, faults))
-            }));
-            if self.connection.is_autocommit() {
-                // The engine has ended the transaction: no room, or the disk failed.
-                return Err(Broken::By { job: number, error: Error::Full {} });
-            }
-            if !matches!(kept, Ok(true)) {
+            let kept = self.run_closure(number, job)?;
+            if !kept {
                 self.plain("ROLLBACK TO closure")?;
             }
             self.plain("RELEASE closure")?;
+            kept_any |= kept;
+        }
+        if !kept_any {
+            // Nothing to keep, so nothing to sync.
+            self.roll_back();
+            return Ok(false);
         }
         if let Some(Err(error)) = self.extras.faults.as_deref().map(crate::Faults::commit) {
             self.roll_back();
@@ -270,11 +280,39 @@ impl Writer {
         self.connection.execute_batch("COMMIT").map_err(|error| {
             self.roll_back();
             if is_io(&error) {
-                // A failed sync is never asked for again: the second answer would be a false yes.
-                (self.extras.on_fatal)(&error.to_string());
+                return self.fatal(error.into());
             }
             Broken::All(error.into())
-        })
+        })?;
+        match self.extras.faults.as_deref().filter(|_| synced).map(crate::Faults::sync) {
+            Some(Err(error)) => Err(self.fatal(error)),
+            _ => Ok(true),
+        }
+    }
+
+    /// Runs one closure of a batch: true to keep what it did.
+    fn run_closure(&self, number: usize, job: &mut Job) -> Result<bool, Broken> {
+        let mut tx = Tx::sqlite(&self.connection, self.extras.faults.as_deref());
+        let kept = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut tx)));
+        if tx.state() == State::Unsynced {
+            return Err(self.fatal(tx.into_error()));
+        }
+        if self.connection.is_autocommit() {
+            // The engine has ended the transaction: no room, or the disk failed.
+            return Err(Broken::By { job: number, error: tx.into_error() });
+        }
+        if tx.state() == State::Ended && matches!(kept, Ok(true)) {
+            // A closure that goes on after the end must not be told that it was done.
+            self.roll_back();
+            return Err(Broken::By { job: number, error: tx.into_error() });
+        }
+        Ok(matches!(kept, Ok(true)))
+    }
+
+    /// A sync failed. It is never asked for again: the second answer would be a false yes.
+    fn fatal(&self, error: Error) -> Broken {
+        (self.extras.on_fatal)(&error.to_string());
+        Broken::All(Error::unavailable(error))
     }
 
     fn plain(&self, sql: &str) -> Result<(), Broken> {

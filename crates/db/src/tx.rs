@@ -15,6 +15,11 @@ pub struct Tx<'a> {
     engine: On<'a>,
     faults: Option<&'a Faults>,
     state: State,
+    /// What ended it.
+    error: Option<Error>,
+    /// No transaction was begun: there is room for one statement.
+    single: bool,
+    statements: u64,
 }
 
 enum On<'a> {
@@ -32,6 +37,10 @@ pub(crate) enum State {
     Lost,
     /// A statement failed, and the engine has ended the transaction with it.
     Ended,
+    /// A sync failed: nobody knows what the disk holds.
+    Unsynced,
+    /// A second statement without a transaction: both are to run in one snapshot.
+    NeedsSnapshot,
 }
 
 /// The most keys of one `IN` list.
@@ -53,15 +62,32 @@ impl<'a> Tx<'a> {
         connection: &'a rusqlite::Connection,
         faults: Option<&'a Faults>,
     ) -> Tx<'a> {
-        Tx { engine: On::Sqlite(connection), faults, state: State::Open }
+        Tx::new(On::Sqlite(connection), faults)
     }
 
     pub(crate) fn postgres(session: &'a mut Session, faults: Option<&'a Faults>) -> Tx<'a> {
-        Tx { engine: On::Postgres(session), faults, state: State::Open }
+        Tx::new(On::Postgres(session), faults)
+    }
+
+    fn new(engine: On<'a>, faults: Option<&'a Faults>) -> Tx<'a> {
+        Tx { engine, faults, state: State::Open, error: None, single: false, statements: 0 }
+    }
+
+    /// Without a transaction: one statement is its own snapshot. A second one is refused, and
+    /// `state` tells that all must run again in a snapshot, so that no decision is made on rows
+    /// of two moments.
+    pub(crate) fn single(mut self) -> Tx<'a> {
+        self.single = true;
+        self
     }
 
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// Why the transaction was ended before its closure was.
+    pub(crate) fn into_error(self) -> Error {
+        self.error.unwrap_or_else(|| Error::internal("a closure ended the transaction"))
     }
 }
 
@@ -144,17 +170,31 @@ impl Tx<'_> {
         if self.state != State::Open {
             return Err(Error::unavailable("the transaction has ended"));
         }
+        if self.single && self.statements > 0 {
+            self.state = State::NeedsSnapshot;
+            return Err(Error::internal("a second statement needs a snapshot"));
+        }
+        self.statements += 1;
         let injected = self.faults.map_or(Ok(()), Faults::statement);
-        injected.inspect_err(|_| self.state = State::Ended)
+        injected.inspect_err(|error| {
+            self.state = State::Ended;
+            self.error = Some(error.clone());
+        })
     }
 
     fn note_failure<T>(&mut self, result: Result<T, Failure>) -> Result<T, Error> {
         result.map_err(|failure| {
             self.state = match (&self.engine, failure.state) {
-                // SQLite says itself whether its transaction goes on.
-                (On::Sqlite(_), _) => State::Open,
-                (On::Postgres(_), state) => state,
+                // SQLite says itself whether its transaction goes on. Were it not asked, what
+                // follows would be committed statement by statement.
+                (On::Sqlite(connection), State::Open)
+                    if !self.single && connection.is_autocommit() =>
+                {
+                    State::Ended
+                }
+                (_, state) => state,
             };
+            self.error = Some(failure.error.clone());
             failure.error
         })
     }
@@ -174,8 +214,15 @@ impl From<Error> for Failure {
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
-        Error::from(error).into()
+        // A large transaction may sync its log before COMMIT does.
+        let state = if is_failed_sync(&error) { State::Unsynced } else { State::Open };
+        Failure { error: error.into(), state }
     }
+}
+
+fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+    matches!(error.sqlite_extended_error_code(), Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC))
 }
 
 fn sqlite_execute(
