@@ -6,7 +6,9 @@
 mod lines;
 mod otlp;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 
 use anyhow::Context as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -15,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::{Log, LogFormat};
+use crate::metrics::{Kind, Metrics};
 
 pub use lines::{Lines, Writer};
 
@@ -38,7 +41,20 @@ pub fn start(log: &Log) -> anyhow::Result<Logging> {
         .with(tracer.as_ref().map(otlp::layer))
         .try_init()
         .context("start the log")?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(Logging { lines, tracer, _writer: writer })
+}
+
+/// A bug is an error like others: with the id of the request that met it, in the log's format.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("without a message");
+    let place = panic.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => Some(backtrace.to_string()),
+        _ => None,
+    };
+    tracing::error!(panic = message, place, backtrace, "a bug: the code panicked");
 }
 
 fn layer(
@@ -51,6 +67,21 @@ fn layer(
         LogFormat::Text => layer.with_ansi(is_terminal).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     }
+}
+
+impl Logging {
+    /// Adds what the log can tell of itself to the figures.
+    pub fn add_figures(&self, metrics: &Metrics) {
+        let lines = self.lines.clone();
+        let dropped = move || count(lines.dropped());
+        let help = "Log lines that were dropped, because nobody read them in time";
+        metrics.pull_number("log_lines_dropped", help, Kind::Counter, dropped);
+    }
+}
+
+#[expect(clippy::as_conversions, reason = "above 2^53 a figure may be off by one")]
+fn count(number: u64) -> f64 {
+    number as f64
 }
 
 impl Drop for Logging {

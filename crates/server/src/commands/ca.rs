@@ -5,7 +5,7 @@ use std::io::Write as _;
 use jiff::Timestamp;
 
 use crate::ca::{Own, certificate_path};
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::names::Names;
 
 /// Prints the certificate on standard output, so that it can be piped into a file, and the lines
@@ -24,6 +24,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 fn advice(config: &Config) -> String {
     let path = certificate_path(&config.data);
     let path = path.display();
+    let is_used = config.listeners.iter().any(|listener| listener.tls == Tls::SelfSigned);
+    let unused = match is_used {
+        true => "",
+        false => "\nNo listener uses this CA: one does with tls = \"self-signed\".\n",
+    };
     let host = match config.listeners.first() {
         Some(first) => {
             let names = Names::new(config, first.address);
@@ -32,7 +37,7 @@ fn advice(config: &Config) -> String {
         None => "localhost".to_owned(),
     };
     format!(
-        "\nThis CA signs for the names of this registry and for no others. To trust it:\n\
+        "{unused}\nThis CA signs for the names of this registry and for no others. To trust it:\n\
          docker      sudo install -D -m 644 {path} /etc/docker/certs.d/{host}/ca.crt\n\
          containerd  sudo install -D -m 644 {path} /etc/containerd/certs.d/{host}/ca.crt\n\
          podman      sudo install -D -m 644 {path} /etc/containers/certs.d/{host}/ca.crt\n\

@@ -38,7 +38,7 @@ pub(super) fn config(file: File, sources: &Sources) -> anyhow::Result<Config> {
         audit: numbers::audit(&file.audit)?,
         images: super::Images { sparse_indexes: file.images.sparse_indexes },
         log: numbers::log(file.log)?,
-        admin: file.admin.map(listener::admin).transpose()?,
+        admin: file.admin.as_ref().map(listener::admin).transpose()?,
         data,
         public_name,
         domains,

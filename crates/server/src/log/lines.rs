@@ -25,8 +25,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     buffer: Vec<u8>,
+    /// Dropped lines that the log does not tell of yet.
+    untold: u64,
     dropped: u64,
-    all_dropped: u64,
     is_writing: bool,
     is_closed: bool,
     has_ended: bool,
@@ -50,8 +51,8 @@ impl Lines {
     pub fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.buffer.len() + line.len() > MOST_BUFFERED || state.is_closed {
+            state.untold += 1;
             state.dropped += 1;
-            state.all_dropped += 1;
             return;
         }
         let was_empty = state.buffer.is_empty();
@@ -65,7 +66,7 @@ impl Lines {
 
     /// Lines that were dropped since the start.
     pub fn dropped(&self) -> u64 {
-        self.lock().all_dropped
+        self.lock().dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -89,7 +90,7 @@ impl Lines {
             }
             std::mem::swap(&mut state.buffer, &mut taken);
             state.is_writing = true;
-            let dropped = std::mem::take(&mut state.dropped);
+            let dropped = std::mem::take(&mut state.untold);
             drop(state);
             // There is nowhere to tell that the log itself cannot be written.
             let _ = out.write_all(&taken).and_then(|()| out.flush());

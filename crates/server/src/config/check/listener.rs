@@ -119,7 +119,7 @@ fn trusted_proxies(key: &str, written: &[String]) -> anyhow::Result<Vec<IpNet>> 
 }
 
 /// The admin listener. It has no TLS and no login: beyond loopback it is for a private network.
-pub(super) fn admin(file: file::Admin) -> anyhow::Result<Admin> {
+pub(super) fn admin(file: &file::Admin) -> anyhow::Result<Admin> {
     let Some(listen) = &file.listen else {
         bail!("admin.listen: missing; write for example \"127.0.0.1:5001\"");
     };
