@@ -1,4 +1,4 @@
-"""buildah, unmodified: an image from nothing and from a real root file system, not compressed."""
+"""buildah, unmodified: an image from nothing, and one from a real root file system."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_from_scratch(buildah, ecr, registry, repository, hello):
     assert buildah("run", again, "/hello") == "hello from the image\n"
 
 
-def test_a_real_root_file_system_not_compressed(buildah, ecr, registry, repository, rootfs):
+def test_a_real_root_file_system(buildah, ecr, registry, repository, rootfs):
     reference = f"{registry.host}/{repository}:bookworm"
     container = buildah("from", "scratch").strip()
     buildah("add", "-q", container, rootfs, "/", timeout=600)
@@ -61,14 +61,13 @@ def test_a_real_root_file_system_not_compressed(buildah, ecr, registry, reposito
     buildah(
         "push",
         "-q",
-        "--disable-compression",
         "--tls-verify=false",
         "made",
         f"docker://{reference}",
         timeout=600,
     )
     details = ecr.describe_images(repositoryName=repository)["imageDetails"][0]
-    assert details["imageSizeInBytes"] > 100_000_000
+    assert details["imageSizeInBytes"] > 30_000_000
     buildah("rmi", "-f", "-a")
     buildah("rm", "-a")
     again = buildah("from", "--tls-verify=false", reference, timeout=600).strip()

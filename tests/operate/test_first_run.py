@@ -247,7 +247,8 @@ def test_sigterm_lets_requests_end(fresh_registry):
 
 def test_it_needs_little_memory(fresh_registry):
     registry = fresh_registry()
-    assert memory(registry, "VmRSS") < 50 * 1024 * 1024
+    # Not the pages of the program itself: a debug build has five times those of a release.
+    assert memory(registry, "RssAnon") < 50 * 1024 * 1024
 
 
 def test_a_large_blob_needs_no_more(fresh_registry):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+from pathlib import Path
 
 import pytest
 from requests.auth import _basic_auth_str
@@ -31,37 +32,44 @@ def test_3_a_manifest_that_says_it_is_huge(registry, v2, repository):
 
 
 def endless(registry, head):
-    """Sends chunks until the server has had enough. Returns how much it took, and its answer."""
+    """Sends chunks until the server has had enough, and returns its answer.
+
+    It may read on for a moment, so that the client sees the answer; it must hold none of it.
+    """
+    before = peak(registry)
     connection = socket.create_connection(("127.0.0.1", registry.port), timeout=60)
     connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
-    chunk, sent, answer = b"10000\r\n" + b"x" * 65536 + b"\r\n", 0, b""
-    try:
-        while sent < 256 * 1024 * 1024:
+    chunk, answer = b"10000\r\n" + b"x" * 65536 + b"\r\n", b""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while True:
             connection.sendall(chunk)
-            sent += 65536
-    except (BrokenPipeError, ConnectionResetError):
-        pass
     with contextlib.suppress(ConnectionResetError):
         answer = connection.recv(4096)
     connection.close()
-    return sent, answer
+    assert peak(registry) - before < 64 * 1024 * 1024
+    return answer
+
+
+def peak(registry):
+    """The most memory that the server has used so far, in bytes."""
+    status = Path(f"/proc/{registry.process.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def test_3_an_endless_manifest(registry, v2, repository):
-    sent, answer = endless(
+    answer = endless(
         registry,
         f"PUT /v2/{repository}/manifests/1 HTTP/1.1\r\nHost: {registry.host}\r\n"
         f"Authorization: {basic(v2)}\r\nContent-Type: {OCI_MANIFEST}\r\n",
     )
-    assert sent < 64 * 1024 * 1024
     assert answer == b"" or answer.split(b" ", 2)[1] in (b"413", b"400")
 
 
 def test_3_an_endless_call(registry):
     made = sign(registry, request(registry, "CreateRepository"))
     headers = "".join(f"{name}: {value}\r\n" for name, value in made.headers.items())
-    sent, answer = endless(registry, f"POST / HTTP/1.1\r\n{headers}")
-    assert sent < 64 * 1024 * 1024
+    answer = endless(registry, f"POST / HTTP/1.1\r\n{headers}")
     assert answer == b"" or answer.split(b" ", 2)[1] in (b"413", b"400", b"411", b"403")
 
 
@@ -118,7 +126,7 @@ def test_4_a_million_descriptors(v2, repository):
     made = index([])
     made.document["manifests"] = [
         {"mediaType": OCI_MANIFEST, "digest": one["digest"], "size": 1}
-    ] * 30_000
+    ] * 20_000
     answer = v2.put_manifest(repository, "1", made)
     assert answer.status_code in (400, 405)
 
@@ -136,12 +144,23 @@ def test_5_both_an_image_and_an_index(v2, repository, kind):
 def test_5_a_type_that_is_not_the_documents(v2, repository):
     made = image()
     v2.push(repository, made)
-    for wrong in (DOCKER_MANIFEST, OCI_INDEX, "text/html", "application/json"):
+    for wrong in (DOCKER_MANIFEST, OCI_INDEX, "text/html", "image/svg+xml"):
         answer = v2.put(
             f"/v2/{repository}/manifests/1", data=made.manifest, headers={"Content-Type": wrong}
         )
         assert answer.status_code in (400, 405), wrong
     assert v2.get_manifest(repository, "1").status_code == 404
+
+
+def test_5_a_type_that_says_nothing(v2, repository):
+    """Old clients say JSON or text; what is served later is what the document says."""
+    made = image()
+    v2.push(repository, made)
+    for vague in ("application/json", "text/plain"):
+        path = f"/v2/{repository}/manifests/1"
+        answer = v2.put(path, data=made.manifest, headers={"Content-Type": vague})
+        assert answer.status_code == 201
+        assert v2.get_manifest(repository, "1").headers["Content-Type"] == OCI_MANIFEST
 
 
 def test_5_an_index_said_to_be_an_image(v2, repository):

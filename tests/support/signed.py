@@ -62,9 +62,7 @@ def sign(server, made, *, key=None, secret=None, service="ecr", region=REGION, w
 
 def presign(server, made, expires=60, service="ecr", region=REGION):
     """Signs it in its query."""
-    QueryAuth(Credentials(*server.credentials()), service, region, expires=expires).add_auth(
-        made
-    )
+    QueryAuth(Credentials(*server.credentials()), service, region, expires=expires).add_auth(made)
     keep_secret(made.url.split("X-Amz-Signature=")[1])
     return made
 
