@@ -463,3 +463,39 @@ fn the_command_line_moves_the_only_listener() {
         "--listen: there are 2 listeners; change their addresses in the configuration"
     );
 }
+
+#[test]
+fn the_document_names_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let config = parse(FULL).unwrap();
+    let printed: toml::Table = config.to_toml().unwrap().parse().unwrap();
+    let mut keys = Vec::new();
+    collect("", &printed, &mut keys);
+    assert!(keys.len() > 50, "{keys:?}");
+    for key in keys {
+        let last = key.rsplit('.').next().unwrap();
+        let is_named = document.contains(&format!("`{key}`"))
+            || document.contains(&format!("`{last}`"))
+            || document.contains(&format!("`[[{key}]]`"))
+            || document.contains(&format!("`[{key}]`"))
+            || document.contains(&format!("`[{key}."));
+        assert!(is_named, "docs/operate/configuration.md does not name {key}");
+    }
+}
+
+/// All keys of a table and of the tables in it. Accounts and regions have names for keys, and a
+/// section needs no line of its own.
+fn collect(prefix: &str, table: &toml::Table, keys: &mut Vec<String>) {
+    let is_chosen = matches!(prefix, "accounts" | "regions");
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(table) => collect(&path, table, keys),
+            _ if is_chosen => panic!("{path} is no table"),
+            _ => keys.push(path.clone()),
+        }
+        let tables = value.as_array().into_iter().flatten().filter_map(toml::Value::as_table);
+        tables.for_each(|table| collect(&path, table, keys));
+    }
+}
