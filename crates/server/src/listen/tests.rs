@@ -133,7 +133,11 @@ async fn an_answer_that_breaks_off_is_told() {
         let broken = request.uri().path() == "/broken";
         let frames = futures::stream::iter([
             Ok(http_body::Frame::data(Bytes::from_static(b"first"))),
-            if broken { Err(BoxError::from("gone")) } else { Ok(http_body::Frame::data("x".into())) },
+            if broken {
+                Err(BoxError::from("gone"))
+            } else {
+                Ok(http_body::Frame::data("x".into()))
+            },
         ]);
         Response::new(Body::stream(StreamBody::new(frames)))
     });

@@ -75,15 +75,7 @@ impl Server {
         let ended = tokio::spawn(async move {
             listening.serve(shared, async move { drop(stopped.await) }).await;
         });
-        Server {
-            address,
-            metrics,
-            stop: Some(stop),
-            ended,
-            lines,
-            directory,
-            _writer: writer,
-        }
+        Server { address, metrics, stop: Some(stop), ended, lines, directory, _writer: writer }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
@@ -193,8 +185,7 @@ impl Raw {
 /// A client that speaks HTTP/2 at once, as one with prior knowledge does.
 pub(super) async fn http2(server: &Server) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(server.address).await.unwrap();
-    let (sender, connection) =
-        handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }

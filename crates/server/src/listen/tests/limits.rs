@@ -87,9 +87,8 @@ async fn a_body_that_nobody_reads_has_time() {
 fn endless() -> Handler {
     Handler::new(|_, _| async {
         let part = Bytes::from(vec![b'x'; 64 << 10]);
-        let parts = futures::stream::repeat_with(move || {
-            Ok::<_, BoxError>(Frame::data(part.clone()))
-        });
+        let parts =
+            futures::stream::repeat_with(move || Ok::<_, BoxError>(Frame::data(part.clone())));
         Response::new(Body::stream(StreamBody::new(parts)))
     })
 }
@@ -179,7 +178,10 @@ async fn a_refused_body_does_not_hide_the_answer() {
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (reader, mut writer) = stream.into_split();
     // As clients do that send first and listen later.
-    writer.write_all(b"PATCH / HTTP/1.1\r\nhost: a\r\ncontent-length: 33554432\r\n\r\n").await.unwrap();
+    writer
+        .write_all(b"PATCH / HTTP/1.1\r\nhost: a\r\ncontent-length: 33554432\r\n\r\n")
+        .await
+        .unwrap();
     writer.write_all(&vec![0; 32 << 20]).await.unwrap();
     let mut raw = Raw::from(reader.reunite(writer).unwrap());
     let answer = raw.read_until("who are you?").await.unwrap();
