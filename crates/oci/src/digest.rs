@@ -145,6 +145,8 @@ impl<'de> Deserialize<'de> for Digest {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -175,7 +177,47 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Digest>(), Err(InvalidDigest::Malformed), "{text}");
         }
-        let md5 = "md5:d41d8cd98f00b204e9800998ecf8427e";
-        assert_eq!(md5.parse::<Digest>(), Err(InvalidDigest::Unsupported));
+        for text in ["md5:../x", "md5:", "-md5:ab", "md5+:ab", "sha256::ab", "sha256:%2e%2e", ":"] {
+            assert_eq!(text.parse::<Digest>(), Err(InvalidDigest::Malformed), "{text}");
+        }
+        for text in ["md5:d41d8cd98f00b204e9800998ecf8427e", "multihash+base58:QmRZ", "blake3:0"] {
+            assert_eq!(text.parse::<Digest>(), Err(InvalidDigest::Unsupported), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_is_the_text_and_is_checked() {
+        let digest = Digest::of(Algorithm::Sha512, b"x");
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(json, format!("\"{digest}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        assert!(serde_json::from_str::<Digest>("\"sha256:ab\"").is_err());
+    }
+
+    fn any_digest() -> impl Strategy<Value = Digest> {
+        prop_oneof![
+            any::<[u8; 32]>().prop_map(Digest::Sha256),
+            proptest::array::uniform(any::<u8>()).prop_map(Digest::Sha512),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_parses_to_the_same(digest in any_digest()) {
+            prop_assert_eq!(digest.to_string().parse(), Ok(digest));
+        }
+
+        /// Rows are sorted by the text, lists in memory by the value.
+        #[test]
+        fn order_is_that_of_the_text(a in any_digest(), b in any_digest()) {
+            prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+        }
+
+        #[test]
+        fn what_parses_is_shown_the_same(text in "\\PC*|sha(256|512):[0-9a-fA-F]{63,65}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Types and paths of the OCI specifications. Pure: no I/O, and nothing that strangers send makes
 //! it panic or take more than linear time.
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::expect_used))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::expect_used, clippy::unwrap_used, clippy::panic)
+)]
 
 pub mod convert;
 mod digest;

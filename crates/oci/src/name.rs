@@ -75,6 +75,8 @@ fn is_component(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -89,6 +91,35 @@ mod tests {
             "../x", "a b", "a%2Fb", "ä", "_catalog", "a\n", &long,
         ] {
             assert!(name.parse::<RepositoryName>().is_err(), "{name}");
+        }
+    }
+
+    proptest! {
+        /// proptest reads the pattern as a regular expression: a second opinion on it.
+        #[test]
+        fn what_the_pattern_makes_is_a_name(
+            text in r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+){0,3}(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+){0,3}){0,3}"
+        ) {
+            let fits = (SHORTEST..=LONGEST).contains(&text.len());
+            prop_assert_eq!(text.parse::<RepositoryName>().is_ok(), fits);
+        }
+
+        /// A part that the pattern does not have spoils any name.
+        #[test]
+        fn what_it_does_not_make_is_none(
+            before in "[a-z0-9/]{0,5}",
+            part in r"[._-]\.|\.[_-]|___|_[.-]|-[._]|//|[A-Z %:@\\*é]|\PC{0,9}[^a-z0-9._/-]",
+            after in "[a-z0-9/]{0,5}",
+        ) {
+            let text = [before, part, after].concat();
+            prop_assert!(text.parse::<RepositoryName>().is_err());
+        }
+
+        #[test]
+        fn what_parses_is_shown_the_same(text in "[a-c._/-]{0,12}|\\PC*") {
+            if let Ok(name) = text.parse::<RepositoryName>() {
+                prop_assert_eq!(name.to_string(), text);
+            }
         }
     }
 }

@@ -71,6 +71,14 @@ mod tests {
             ("/v2/a/manifests/b/referrers/d", Some(Resource::Referrers { name, digest: "d" })),
             ("/v2/a/manifests/b/manifests/t", Some(Resource::Manifest { name, reference: "t" })),
             ("/v2/a/uploads/1", None),
+            ("/v2/tags/list", None),
+            ("/v2/manifests/t", None),
+            ("/v2/blobs/uploads/", None),
+            ("/v2/_catalog/", None),
+            ("/v2/a/tags/list/", None),
+            ("/v2/a/manifests/t/", None),
+            ("//v2/a/manifests/t", None),
+            ("/v2//", None),
             ("/v2/a", None),
             ("/v2/a/b", None),
             ("/v2x/a/manifests/b", None),
@@ -78,6 +86,32 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse(path), expected, "{path}");
+        }
+    }
+
+    /// Attempts to hide where a name ends. All of them are read, and none has a name that parses.
+    #[test]
+    fn tricks_make_no_name() {
+        for path in [
+            "/v2//manifests/t",
+            "/v2/a//manifests/t",
+            "/v2//a/manifests/t",
+            "/v2/../a/manifests/t",
+            "/v2/a/../b/manifests/t",
+            "/v2/./a/manifests/t",
+            "/v2/a%2Fb/manifests/t",
+            "/v2/a%2fb/tags/list",
+            "/v2/a%00/blobs/d",
+            "/v2/_catalog/tags/list",
+            "/v2/-/layer/manifests/t",
+            "/v2/A/manifests/t",
+        ] {
+            let name = match parse(path) {
+                Some(Resource::Manifest { name, .. } | Resource::Tags { name }) => name,
+                Some(Resource::Blob { name, .. }) => name,
+                other => panic!("{path}: {other:?}"),
+            };
+            assert!(name.parse::<crate::RepositoryName>().is_err(), "{path}");
         }
     }
 
@@ -90,8 +124,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_path_is_read(path in "[/a-z2v_%.-]{0,60}") {
-            let _ = parse(&path);
+        fn every_path_is_read(path in "\\PC*|(/v2)?[/a-z2v_%.-]{0,60}") {
+            let _ = (parse(&path), layer_link(&path));
+        }
+
+        /// Every name gets through every route whole, whatever words it is made of.
+        #[test]
+        fn names_come_out_as_they_went_in(
+            words in proptest::collection::vec(
+                proptest::sample::select(&["a", "v2", "tags", "list", "blobs", "uploads",
+                    "manifests", "referrers"][..]), 1..6),
+            last in "[a-z0-9_][a-z0-9._-]{0,6}(:[0-9a-f]{4})?",
+        ) {
+            let name = words.join("/");
+            let (name, last) = (name.as_str(), last.as_str());
+            for (tail, expected) in [
+                ("tags/list".to_owned(), Resource::Tags { name }),
+                ("blobs/uploads/".to_owned(), Resource::Uploads { name }),
+                ("blobs/uploads".to_owned(), Resource::Uploads { name }),
+                (format!("blobs/uploads/{last}"), Resource::Upload { name, id: last }),
+                (format!("blobs/x{last}"), Resource::Blob { name, digest: &format!("x{last}") }),
+                (format!("manifests/{last}"), Resource::Manifest { name, reference: last }),
+                (format!("referrers/{last}"), Resource::Referrers { name, digest: last }),
+            ] {
+                let path = ["/v2", name, &tail].join("/");
+                prop_assert_eq!(parse(&path), Some(expected));
+            }
         }
     }
 }

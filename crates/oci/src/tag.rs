@@ -87,6 +87,8 @@ impl fmt::Display for Reference {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -98,6 +100,22 @@ mod tests {
         let long = "t".repeat(129);
         for text in ["", ".a", "-a", "a/b", "a b", "sha256:abc", "ä", &long] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_patterns_make_is_shown_the_same(
+            text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
+        ) {
+            prop_assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        }
+
+        #[test]
+        fn what_parses_is_shown_the_same(text in "\\PC*|[._a:/%-]{0,4}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                prop_assert_eq!(reference.to_string(), text);
+            }
         }
     }
 }

@@ -24,7 +24,19 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The definition, tried out in every way. Slow.
+    fn defined(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|taken| defined(rest, &text[taken..])),
+            ([first, rest @ ..], [head, tail @ ..]) => first == head && defined(rest, tail),
+            _ => false,
+        }
+    }
 
     #[test]
     fn stars() {
@@ -46,6 +58,25 @@ mod tests {
             (".", "x", false),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_cost_no_more_than_pattern_times_text() {
+        let pattern = "a*".repeat(50_000) + "b";
+        assert!(!matches(&pattern, &"a".repeat(100_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_as_defined(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            let expected = defined(pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(matches(&pattern, &text), expected);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(pattern: String, text: String) {
+            matches(&pattern, &text);
         }
     }
 }
