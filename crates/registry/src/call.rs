@@ -205,6 +205,11 @@ impl Call {
         }
     }
 
+    /// The ARN of the first resource that this call was about: for the access log.
+    pub fn resource_arn(&self) -> Option<String> {
+        self.draft().resources.first().map(|resource| resource.arn.clone())
+    }
+
     fn event(&self) -> Event {
         let draft = self.draft();
         Event {

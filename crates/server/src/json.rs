@@ -97,7 +97,15 @@ async fn run(
     let output = ecr::run(&call, held.bytes).await;
     call.end(&output).await;
     note_caller(exchange, &request);
+    if let Some((_, name)) = call.resource_arn().as_deref().and_then(repository) {
+        exchange.note(|log| log.repository = Some(name.to_owned()));
+    }
     Ok(output.map_err(Refusal::from)?)
+}
+
+/// What stands before and after `:repository/` in an ARN.
+fn repository(arn: &str) -> Option<(&str, &str)> {
+    arn.split_once(":repository/")
 }
 
 fn no_account(text: &str) -> Refusal {

@@ -28,27 +28,27 @@ const MOST_OFF_FOR_JOBS: i64 = 30_000_000;
 const HALF_SECOND: i64 = 500_000;
 
 /// The running tasks.
-pub struct Tasks {
+pub(crate) struct Tasks {
     running: JoinSet<()>,
     /// How far the clock of this machine is from the database's.
-    pub clock: Arc<ClockOffset>,
+    pub(crate) clock: Arc<ClockOffset>,
 }
 
 /// How far this machine's clock is from the database's, microseconds.
 #[derive(Debug, Default)]
-pub struct ClockOffset(AtomicI64);
+pub(crate) struct ClockOffset(AtomicI64);
 
 impl ClockOffset {
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.0.load(Ordering::Relaxed) <= MOST_OFF
     }
 
-    pub fn may_work(&self) -> bool {
+    pub(crate) fn may_work(&self) -> bool {
         self.0.load(Ordering::Relaxed) <= MOST_OFF_FOR_JOBS
     }
 
     /// Seconds, for the metrics.
-    pub fn micros(&self) -> i64 {
+    pub(crate) fn micros(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -79,7 +79,7 @@ fn parse_clock(text: &str) -> anyhow::Result<i64> {
 
 impl Tasks {
     /// Waits until all have seen that the server ends.
-    pub async fn ended(mut self) {
+    pub(crate) async fn ended(mut self) {
         while self.running.join_next().await.is_some() {}
     }
 }
@@ -88,7 +88,7 @@ impl Tasks {
 ///
 /// # Errors
 /// When the database's clock cannot be read.
-pub async fn start(
+pub(crate) async fn start(
     registry: &Arc<Registry>,
     schedule: Schedule,
     stop: &watch::Receiver<bool>,

@@ -187,7 +187,7 @@ impl Asked<'_> {
     }
 
     /// Notes which digest the request is about.
-    fn note_digest(&self, digest: impl ToString) {
+    fn note_digest(&self, digest: &impl ToString) {
         self.exchange.note(|log| log.digest = Some(digest.to_string()));
     }
 

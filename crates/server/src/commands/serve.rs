@@ -1,7 +1,6 @@
 //! `bonded serve`: the server, from its first start to its last request.
 
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::print;
 use crate::access_log::AccessLog;
 use crate::assembly::{self, Assembled};
-use crate::config::{Config, Tls};
+use crate::config::{Config, Storage, Tls};
 use crate::figures;
 use crate::first_start::{self, Ready};
 use crate::health::{Admin, Readiness};
@@ -71,13 +71,13 @@ pub async fn run(config: &Config, logging: &Logging) -> anyhow::Result<()> {
     let admin = match &config.admin {
         None => None,
         Some(admin) => {
-            let checks = readiness(&registry, &tasks);
+            let checks = readiness(config, &registry, &tasks);
             let metrics = Arc::clone(&shared.metrics);
             let admin = Admin::open(admin.listen, metrics, checks, stopped).await?;
             Some(tokio::spawn(admin.serve()))
         }
     };
-    tell(&greeting)?;
+    print(&greeting)?;
     tracing::info!(address = %first, "ready");
     let end = end_signal()?;
     let told = async {
@@ -95,7 +95,7 @@ pub async fn run(config: &Config, logging: &Logging) -> anyhow::Result<()> {
 }
 
 /// What must work for the server to be ready: each is really tried.
-fn readiness(registry: &Arc<Registry>, tasks: &Tasks) -> Readiness {
+fn readiness(config: &Config, registry: &Arc<Registry>, tasks: &Tasks) -> Readiness {
     let mut readiness = Readiness::new();
     let weak = Arc::downgrade(registry);
     readiness.check("database", move || {
@@ -107,14 +107,19 @@ fn readiness(registry: &Arc<Registry>, tasks: &Tasks) -> Readiness {
         })
     });
     let weak = Arc::downgrade(registry);
+    let directories: Vec<_> = config.regions.values().filter_map(directory).collect();
     readiness.check("store", move || {
-        let registry = weak.upgrade();
+        let (registry, directories) = (weak.upgrade(), directories.clone());
         Box::pin(async move {
             let registry = registry.context("the server ends")?;
             for (region, store) in &registry.stores {
                 // A name that nobody has: to be told so, the store must answer.
                 let nothing = store.get(ObjectName(random()), 0..1).await;
                 nothing.with_context(|| format!("read from the store of {region}"))?;
+            }
+            for path in directories {
+                // The store would go on in a directory that was moved, and not after a restart.
+                ensure!(path.is_dir(), "{} is gone", path.display());
             }
             Ok(())
         })
@@ -128,6 +133,13 @@ fn readiness(registry: &Arc<Registry>, tasks: &Tasks) -> Readiness {
         })
     });
     readiness
+}
+
+fn directory(storage: &Storage) -> Option<PathBuf> {
+    match storage {
+        Storage::Directory(path) => Some(path.clone()),
+        Storage::S3(_) => None,
+    }
 }
 
 /// Ends the tasks, and writes what is only in memory: pull times and records of reads.
@@ -190,7 +202,7 @@ fn greeting(config: &Config, names: &Names, ready: &Ready) -> String {
     )
 }
 
-fn keep_safe(data: &Path, root_keys: &[std::path::PathBuf]) -> String {
+fn keep_safe(data: &Path, root_keys: &[PathBuf]) -> String {
     let Some(key) = root_keys.first() else { return String::new() };
     let place = if key.starts_with(data) {
         "It lies inside the data directory: that protects copies of the store and of single \
@@ -203,9 +215,4 @@ fn keep_safe(data: &Path, root_keys: &[std::path::PathBuf]) -> String {
          DIR`). Without the key nothing in them can be read.\n{place}",
         key.display()
     )
-}
-
-fn tell(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to standard output")
 }

@@ -16,7 +16,7 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 const LONGEST: u64 = 1024 * 1024;
 
 /// Makes a file that was not there. A crash leaves it whole, or only a temporary beside it.
-pub(super) fn make_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn make_private(path: &Path, text: &str) -> anyhow::Result<()> {
     if path.exists() {
         bail!("{} exists already", path.display());
     }
@@ -29,7 +29,7 @@ pub(super) fn make_private(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Writes a file, in place of one of that name, and syncs it.
-pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     if let Some(parent) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(parent)?;
     }
@@ -45,14 +45,14 @@ pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Makes the entry of a file in its directory durable.
-pub(super) fn sync_directory(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> anyhow::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
 
 /// Reads a small file.
-pub(super) fn read_private(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn read_private(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
     Ok(text)

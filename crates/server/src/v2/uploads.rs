@@ -113,7 +113,7 @@ async fn store_single(
 ) -> Result<Digest, Error> {
     let permit = call.repository("ecr:InitiateLayerUpload", &call.account, name).await?;
     let length = length(body);
-    upload::single(call, &permit, digest.clone(), length, super::stream(body)).await
+    upload::single(call, &permit, *digest, length, super::stream(body)).await
 }
 
 /// `PATCH`: appends the body.

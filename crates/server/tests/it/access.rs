@@ -28,18 +28,6 @@ fn sample(operation: &str, name: &str) -> Value {
     let repository = json!({ "repositoryName": name, "registryId": ACCOUNT });
     let registry = json!({ "registryId": ACCOUNT });
     let arn = format!("arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}");
-    let policy = |resource: Value| {
-        let mut statement = json!({
-            "Sid": "replicate",
-            "Effect": "Allow",
-            "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
-            "Action": "ecr:ReplicateImage",
-        });
-        if !resource.is_null() {
-            statement["Resource"] = resource;
-        }
-        json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
-    };
     let with = |base: &Value, more: Value| {
         let mut all = base.as_object().unwrap().clone();
         all.extend(more.as_object().unwrap().clone());
@@ -84,8 +72,8 @@ fn sample(operation: &str, name: &str) -> Value {
             with(&repository, json!({ "imageScanningConfiguration": { "scanOnPush": true } }))
         }
         "PutImageTagMutability" => with(&repository, json!({ "imageTagMutability": "IMMUTABLE" })),
-        "PutRegistryPolicy" => json!({ "policyText": policy(json!(arn)) }),
-        "SetRepositoryPolicy" => with(&repository, json!({ "policyText": policy(Value::Null) })),
+        "PutRegistryPolicy" => json!({ "policyText": policy(&json!(arn)) }),
+        "SetRepositoryPolicy" => with(&repository, json!({ "policyText": policy(&Value::Null) })),
         "TagResource" => {
             json!({ "resourceArn": arn, "tags": [{ "Key": "team", "Value": "blue" }] })
         }
@@ -98,6 +86,20 @@ fn sample(operation: &str, name: &str) -> Value {
         }
         _ => panic!("give {operation} a sample input"),
     }
+}
+
+/// A policy that lets another account replicate, with a resource if it is for a registry.
+fn policy(resource: &Value) -> String {
+    let mut statement = json!({
+        "Sid": "replicate",
+        "Effect": "Allow",
+        "Principal": { "AWS": format!("arn:aws:iam::{ACCOUNT}:root") },
+        "Action": "ecr:ReplicateImage",
+    });
+    if !resource.is_null() {
+        statement["Resource"] = resource.clone();
+    }
+    json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
 }
 
 /// Operations that mean the caller's own registry, whoever he is.

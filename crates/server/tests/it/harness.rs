@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bonded_account::audit::Record;
 use bonded_account::audit::queue::{AuditQueue, open_block};
-use bonded_account::audit::{Record, Who};
 use bonded_account::keys::{DataKeyOf, Purpose, column};
 use bonded_account::{Clock, Services};
 use bonded_blob::{BlobStore, DirectoryStore};
@@ -480,11 +480,6 @@ pub(crate) fn allow(actions: &[&str]) -> Value {
         "Version": "2012-10-17",
         "Statement": [{ "Effect": "Allow", "Action": actions, "Resource": "*" }],
     })
-}
-
-/// Who a record is of, by its ARN.
-pub(crate) fn arn(who: &Who) -> &str {
-    who.arn.as_deref().unwrap_or_default()
 }
 
 /// The names of a listener at port 5000.

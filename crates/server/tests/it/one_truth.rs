@@ -2,9 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bonded_server::exchange::Plane;
 use serde_json::json;
 
-use crate::harness::{CONFIG, Harness, OCI_MANIFEST, digest, image, manifest_digest};
+use crate::harness::{
+    CONFIG, Draft, Harness, OCI_MANIFEST, REGION, digest, image, manifest_digest,
+};
 
 const LAYER: &[u8] = b"a layer of nobody else";
 
@@ -116,4 +119,59 @@ async fn complete_by_api(harness: &Harness, id: &str, data: &[u8]) {
     let (status, body) = harness.ecr("CompleteLayerUpload", complete).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(body["layerDigest"], digest(data));
+}
+
+#[tokio::test]
+async fn both_planes_say_who_and_what_in_the_log() {
+    let harness = Harness::with_repository("app").await;
+    let v2 = harness.v2(&harness.root).await;
+    let manifest = v2.push_image("app", "1", LAYER).await;
+    let noted = v2.get("/v2/app/manifests/1").await.noted;
+    assert_eq!(noted.plane, Plane::V2);
+    assert_eq!(noted.operation, Some("BatchGetImage"));
+    assert_eq!(noted.principal.as_deref(), Some("arn:aws:iam::123456789012:root"));
+    assert_eq!(noted.access_key_id, Some(harness.root.id.clone()));
+    assert_eq!(noted.account.as_deref(), Some("123456789012"));
+    assert_eq!(noted.repository.as_deref(), Some("app"));
+    assert_eq!(noted.digest, Some(manifest_digest(&manifest)));
+    assert_eq!(v2.get("/v2/app/manifests/2").await.noted.error, Some("MANIFEST_UNKNOWN"));
+
+    let mut draft = Draft::call("DescribeImages", b"{\"repositoryName\":\"other\"}");
+    draft.sign(&harness.root, REGION, harness.clock.now());
+    let noted = harness.send(draft).await.noted;
+    assert_eq!(noted.plane, Plane::Json);
+    assert_eq!(noted.operation, Some("DescribeImages"));
+    assert_eq!(noted.principal.as_deref(), Some("arn:aws:iam::123456789012:root"));
+    assert_eq!(noted.repository.as_deref(), Some("other"));
+    assert_eq!(noted.error, Some("RepositoryNotFoundException"));
+}
+
+#[tokio::test]
+async fn a_push_has_its_records_and_no_manifest_in_them() {
+    let harness = Harness::with_repository("app").await;
+    let v2 = harness.v2(&harness.root).await;
+    v2.push_image("app", "1", LAYER).await;
+    v2.get("/v2/app/manifests/1").await;
+    let put = json!({
+        "repositoryName": "app", "imageManifest": image(LAYER).to_string(), "imageTag": "2",
+    });
+    let (status, body) = harness.ecr("PutImage", put).await;
+    assert_eq!(status, 200, "{body}");
+    for (operation, count) in [
+        ("InitiateLayerUpload", 2),
+        ("CompleteLayerUpload", 2),
+        ("PutImage", 2),
+        ("BatchGetImage", 1),
+    ] {
+        let records = harness.records_of(operation).await;
+        assert_eq!(records.len(), count, "{operation}");
+        for record in records {
+            let text = serde_json::to_string(&record).unwrap();
+            assert!(!text.contains("schemaVersion"), "{text}");
+            assert_eq!(
+                record.resources[0].arn,
+                "arn:aws:ecr:us-east-1:123456789012:repository/app"
+            );
+        }
+    }
 }
