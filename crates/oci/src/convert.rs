@@ -7,19 +7,38 @@
 use serde_json::Value;
 
 use crate::media_type::{
-    DOCKER_CONFIG, DOCKER_FOREIGN_LAYER, DOCKER_LAYER_GZIP, DOCKER_LAYER_TAR, DOCKER_LIST,
-    DOCKER_MANIFEST, DOCKER_SCHEMA_1, DOCKER_SCHEMA_1_SIGNED, OCI_CONFIG, OCI_INDEX,
-    OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_MANIFEST, essence,
+    DOCKER_CONFIG, DOCKER_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER_TAR, DOCKER_FOREIGN_LAYER_ZSTD,
+    DOCKER_LAYER_GZIP, DOCKER_LAYER_TAR, DOCKER_LAYER_ZSTD, DOCKER_MANIFEST, DOCKER_SCHEMA_1,
+    DOCKER_SCHEMA_1_SIGNED, MANIFESTS, OCI_CONFIG, OCI_FOREIGN_LAYER, OCI_FOREIGN_LAYER_TAR,
+    OCI_FOREIGN_LAYER_ZSTD, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD, OCI_MANIFEST, essence,
 };
 use crate::{Algorithm, Digest};
 
 /// Types beyond this many are not looked at.
 const MAX_TYPES: usize = 200;
 
+/// The types that mean the same in both forms.
+const SAME: [(&str, &str); 7] = [
+    (OCI_CONFIG, DOCKER_CONFIG),
+    (OCI_LAYER_GZIP, DOCKER_LAYER_GZIP),
+    (OCI_LAYER_TAR, DOCKER_LAYER_TAR),
+    (OCI_LAYER_ZSTD, DOCKER_LAYER_ZSTD),
+    (OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER),
+    (OCI_FOREIGN_LAYER_TAR, DOCKER_FOREIGN_LAYER_TAR),
+    (OCI_FOREIGN_LAYER_ZSTD, DOCKER_FOREIGN_LAYER_ZSTD),
+];
+
 /// The media types that a client accepts.
 #[derive(Clone, Debug, Default)]
 pub struct Accept {
-    types: Vec<String>,
+    types: Vec<AcceptedType>,
+}
+
+#[derive(Clone, Debug)]
+struct AcceptedType {
+    essence: String,
+    /// False for `q=0`, which refuses a type.
+    wanted: bool,
 }
 
 /// What a client gets.
@@ -37,46 +56,56 @@ pub enum Accepted {
 }
 
 impl Accept {
-    /// Media types, each on its own and without parameters; none accepts everything.
+    /// Media types, each on its own, with or without its parameters; none accepts everything.
+    ///
+    /// Of the weights only 0 matters: the stored form is preferred to any that must be made.
     pub fn of_media_types(types: &[impl AsRef<str>]) -> Accept {
-        let types = types.iter().take(MAX_TYPES).map(|text| essence(text.as_ref()));
-        Accept { types: types.filter(|text| !text.is_empty()).collect() }
+        let types = types.iter().take(MAX_TYPES).map(|text| AcceptedType {
+            essence: essence(text.as_ref()),
+            wanted: !text.as_ref().split(';').skip(1).any(is_zero_weight),
+        });
+        Accept { types: types.filter(|it| !it.essence.is_empty()).collect() }
     }
 
+    /// The most exact mention decides (RFC 9110, section 12.5.1).
     fn has(&self, media_type: &str) -> bool {
-        let any = |text: &String| text == "*/*" || text == "application/*";
-        self.types.is_empty() || self.types.iter().any(|text| text == media_type || any(text))
+        let mention = |name| self.types.iter().find(|it| it.essence == name);
+        let mention =
+            mention(media_type).or_else(|| mention("application/*")).or_else(|| mention("*/*"));
+        mention.map_or(self.types.is_empty(), |it| it.wanted)
     }
 
     /// Whether the client names any of the manifests that there are. One that does not (it
     /// accepts `application/json`, say) is old or careless, and gets what is stored.
     fn names_a_manifest(&self) -> bool {
-        let known = [
-            OCI_MANIFEST,
-            OCI_INDEX,
-            DOCKER_MANIFEST,
-            DOCKER_LIST,
-            DOCKER_SCHEMA_1,
-            DOCKER_SCHEMA_1_SIGNED,
-        ];
-        self.types.iter().any(|text| known.contains(&text.as_str()))
+        self.types.iter().any(|it| it.wanted && MANIFESTS.contains(&it.essence.as_str()))
     }
+}
+
+/// `q=0`, `q=0.`, `q=0.000`
+fn is_zero_weight(parameter: &str) -> bool {
+    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let value = value.trim();
+    name.trim().eq_ignore_ascii_case("q")
+        && value.starts_with('0')
+        && value.bytes().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 /// Chooses the form of a manifest. Indexes are never converted, nor is what has a subject: its
 /// digest is what others know it by.
 pub fn as_accepted(bytes: &[u8], media_type: &str, accept: &Accept) -> Accepted {
-    let stored = essence(media_type);
-    if accept.has(&stored) || !accept.names_a_manifest() {
+    if accept.has(media_type) || !accept.names_a_manifest() {
         return Accepted::AsIs;
     }
-    let to = match stored.as_str() {
+    let to = match media_type {
         OCI_MANIFEST if accept.has(DOCKER_MANIFEST) => DOCKER_MANIFEST,
         DOCKER_MANIFEST if accept.has(OCI_MANIFEST) => OCI_MANIFEST,
+        // A client that is told of nothing asks again and says schema 1.
+        OCI_MANIFEST | DOCKER_MANIFEST | DOCKER_SCHEMA_1 | DOCKER_SCHEMA_1_SIGNED => {
+            return Accepted::None;
+        }
         // A client that takes no index is not told that there is nothing: it takes the index or
         // fails with a better message.
-        OCI_INDEX | DOCKER_LIST => return Accepted::AsIs,
-        OCI_MANIFEST | DOCKER_MANIFEST => return Accepted::None,
         _ => return Accepted::AsIs,
     };
     match converted(bytes, to) {
@@ -105,27 +134,22 @@ fn converted(bytes: &[u8], to: &str) -> Option<Vec<u8>> {
 
 /// Gives a config or layer the type of the same meaning; `None` if there is none.
 fn rename(descriptor: &mut Value, to: &str) -> Option<()> {
-    const SAME: [(&str, &str); 4] = [
-        (OCI_CONFIG, DOCKER_CONFIG),
-        (OCI_LAYER_GZIP, DOCKER_LAYER_GZIP),
-        (OCI_LAYER_TAR, DOCKER_LAYER_TAR),
-        ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", DOCKER_FOREIGN_LAYER),
-    ];
     let media_type = descriptor.get_mut("mediaType")?;
-    let from = essence(media_type.as_str()?);
-    let (_, renamed) = if to == DOCKER_MANIFEST {
-        SAME.iter().find(|(oci, _)| *oci == from)?
-    } else {
-        let (oci, docker) = SAME.iter().find(|(_, docker)| *docker == from)?;
-        &(*docker, *oci)
-    };
-    *media_type = Value::from(*renamed);
+    let from = media_type.as_str()?;
+    let renamed = SAME.iter().find_map(|(oci, docker)| match to {
+        DOCKER_MANIFEST => (*oci == from).then_some(*docker),
+        _ => (*docker == from).then_some(*oci),
+    })?;
+    *media_type = Value::from(renamed);
     Some(())
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::media_type::{DOCKER_LIST, OCI_INDEX, ORAS_ARTIFACT};
 
     fn oci() -> Vec<u8> {
         let d = Digest::of(Algorithm::Sha256, b"");
@@ -162,12 +186,56 @@ mod tests {
             &["*/*"],
             &[DOCKER_MANIFEST, OCI_MANIFEST],
             &["application/json"],
+            &["application/*", DOCKER_MANIFEST],
             &["application/vnd.oci.image.manifest.v1+json;q=0.5"],
+            &["application/vnd.oci.image.manifest.v1+json; Q=0.001", DOCKER_MANIFEST],
+            &["", ";q=0"],
         ] {
             assert_eq!(choose(&stored, OCI_MANIFEST, types), Accepted::AsIs, "{types:?}");
         }
-        assert_eq!(choose(&stored, OCI_INDEX, &[OCI_MANIFEST]), Accepted::AsIs);
-        assert_eq!(choose(&stored, OCI_MANIFEST, &[OCI_INDEX]), Accepted::None);
+    }
+
+    #[test]
+    fn what_a_client_refuses_it_does_not_get() {
+        let stored = oci();
+        for zero in [";q=0", "; q=0.000", ";x=1; Q=0."] {
+            let refused = format!("{OCI_MANIFEST}{zero}");
+            let found = choose(&stored, OCI_MANIFEST, &[&refused, DOCKER_MANIFEST, "*/*"]);
+            assert!(matches!(found, Accepted::Converted { .. }), "{zero}: {found:?}");
+        }
+    }
+
+    /// ecr.md C.11, and what it leaves open.
+    #[test]
+    fn what_fits_nothing_is_not_there() {
+        let stored = oci();
+        let check = |media_type, types: &[&str], expected| {
+            assert_eq!(choose(&stored, media_type, types), expected, "{media_type} {types:?}");
+        };
+        check(OCI_MANIFEST, &[OCI_INDEX], Accepted::None);
+        check(OCI_MANIFEST, &[DOCKER_SCHEMA_1, DOCKER_SCHEMA_1_SIGNED], Accepted::None);
+        check(DOCKER_MANIFEST, &[DOCKER_SCHEMA_1_SIGNED], Accepted::None);
+        check(DOCKER_SCHEMA_1, &[DOCKER_MANIFEST, OCI_MANIFEST], Accepted::None);
+        check(DOCKER_SCHEMA_1, &[DOCKER_MANIFEST, DOCKER_SCHEMA_1], Accepted::AsIs);
+        check(OCI_INDEX, &[OCI_MANIFEST], Accepted::AsIs);
+        check(DOCKER_LIST, &[OCI_INDEX], Accepted::AsIs);
+        check(ORAS_ARTIFACT, &[OCI_MANIFEST], Accepted::AsIs);
+    }
+
+    #[test]
+    fn every_type_has_its_like() {
+        let text = String::from_utf8(oci()).unwrap();
+        for (layer, docker) in SAME.into_iter().skip(1) {
+            let stored = text.replace(OCI_LAYER_GZIP, layer);
+            let made = choose(stored.as_bytes(), OCI_MANIFEST, &[DOCKER_MANIFEST]);
+            let Accepted::Converted { bytes, .. } = made else { panic!("{layer} not converted") };
+            let manifest = crate::Manifest::parse(&bytes, None).unwrap();
+            assert_eq!(manifest.layers[0].media_type, docker);
+            let back = choose(&bytes, DOCKER_MANIFEST, &[OCI_MANIFEST]);
+            assert!(
+                matches!(back, Accepted::Converted { bytes, .. } if bytes == stored.as_bytes())
+            );
+        }
     }
 
     #[test]
@@ -175,5 +243,23 @@ mod tests {
         let text = String::from_utf8(oci()).unwrap();
         let other = text.replace(OCI_CONFIG, "application/vnd.cncf.helm.config.v1+json");
         assert_eq!(choose(other.as_bytes(), OCI_MANIFEST, &[DOCKER_MANIFEST]), Accepted::None);
+        for member in [r#","subject":{}}"#, r#","artifactType":"a/b"}"#] {
+            let other = format!("{}{member}", &text[..text.len() - 1]);
+            assert_eq!(choose(other.as_bytes(), OCI_MANIFEST, &[DOCKER_MANIFEST]), Accepted::None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_or_types_make_it_panic(
+            bytes: Vec<u8>,
+            types: Vec<String>,
+            stored in proptest::sample::select(&MANIFESTS[..]),
+            named in proptest::sample::select(&MANIFESTS[..]),
+        ) {
+            let types: Vec<_> = types.iter().map(String::as_str).chain([named]).collect();
+            let accepted = as_accepted(&bytes, stored, &Accept::of_media_types(&types));
+            prop_assert!(stored != named || accepted == Accepted::AsIs);
+        }
     }
 }

@@ -18,5 +18,6 @@ pub mod wildcard;
 
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use hasher::Hasher;
+pub use manifest::Manifest;
 pub use name::{InvalidName, RepositoryName};
 pub use tag::{InvalidReference, InvalidTag, Reference, Tag};
