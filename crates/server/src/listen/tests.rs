@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::body::{Body, BoxError};
 use crate::exchange::{Handler, Plane};
 use crate::http_client::{self, Trust};
-use harness::{Raw, Server, echo, http2};
+use harness::{Raw, Server, echo, held, http2};
 
 #[tokio::test]
 async fn a_request_is_answered_and_told() {
@@ -178,4 +178,20 @@ async fn many_streams_at_once() {
         }
     });
     futures::future::join_all(requests).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_more_is_answered() {
+    let (handler, asked, go_on) = held();
+    let server = Server::start("", handler).await;
+    let mut raw = Raw::connect(&server).await;
+    raw.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    asked.notified().await;
+    raw.shut_down().await;
+    // Another client's whole exchange: the server has seen the end of the first one's by then.
+    let mut other = Raw::connect(&server).await;
+    other.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    asked.notified().await;
+    go_on.notify_waiters();
+    assert!(raw.rest().await.ends_with("\r\n\r\ndone"));
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
@@ -139,6 +139,24 @@ pub(super) fn echo() -> Handler {
             }
         }
     })
+}
+
+/// A handler that says when it is asked, and answers when it is told.
+pub(super) fn held() -> (Handler, Arc<Notify>, Arc<Notify>) {
+    let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (says, waits) = (asked.clone(), go_on.clone());
+    let handler = Handler::new(move |_, _| {
+        let (says, waits) = (says.clone(), waits.clone());
+        async move {
+            let mut told = std::pin::pin!(waits.notified());
+            // It waits before it says so, or it could miss what it waits for.
+            told.as_mut().enable();
+            says.notify_one();
+            told.await;
+            Response::new(Body::from("done"))
+        }
+    });
+    (handler, asked, go_on)
 }
 
 /// A client that writes what it likes.

@@ -104,6 +104,17 @@ async fn a_reader_that_does_not_read() {
 }
 
 #[tokio::test]
+async fn a_reader_that_does_not_read_an_answer_in_memory() {
+    let handler = Handler::new(|_, _| async { Response::new(Body::from(vec![b'x'; 64 << 20])) });
+    let server = Server::start(SHORT, handler).await;
+    let mut raw = Raw::connect(&server).await;
+    raw.send(GET).await;
+    server.until_counted(&format!("{ENDED}=\"slow_reader\"}} 1")).await;
+    // All of it was handed to the connection, but not by the connection to the peer.
+    until(async || (server.metrics.connections.get() == 0).then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_stream_of_http2_that_nobody_reads() {
     let server = Server::start(SHORT, endless()).await;
     let mut client = http2(&server).await;

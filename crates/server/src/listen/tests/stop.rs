@@ -1,33 +1,13 @@
 //! The end of the process: what is under way is finished, the rest is not begun.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
-use super::harness::{Raw, Server, echo, http2, until};
-use crate::body::Body;
-use crate::exchange::Handler;
+use super::harness::{Raw, Server, echo, held, http2, until};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-
-/// A handler that says when it is asked, and answers when it is told.
-fn held() -> (Handler, Arc<Notify>, Arc<Notify>) {
-    let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (says, waits) = (asked.clone(), go_on.clone());
-    let handler = Handler::new(move |_, _| {
-        let (says, waits) = (says.clone(), waits.clone());
-        async move {
-            says.notify_one();
-            waits.notified().await;
-            Response::new(Body::from("done"))
-        }
-    });
-    (handler, asked, go_on)
-}
 
 async fn is_closed(server: &Server) {
     until(async || TcpStream::connect(server.address).await.is_err().then_some(())).await;
