@@ -164,10 +164,13 @@ def test_a_backup_moves_a_deployment_to_another_engine(fresh_registry, tmp_path)
 
 
 def test_restoring_beside_a_server_is_refused(filled, tmp_path):
+    """On SQLite; a server on PostgreSQL has a database that this process may share."""
     registry, pushed = filled
     assert registry.command("backup", str(tmp_path / "backup")).returncode == 0
     done = registry.command("restore", str(tmp_path / "backup"))
-    assert done.returncode != 0
+    if not databases.is_postgres():
+        assert done.returncode != 0
+        assert "another" in done.stderr
     same(registry, pushed)
 
 
