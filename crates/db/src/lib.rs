@@ -34,6 +34,8 @@ mod value;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 pub use access::{
     AccessKeyRow, AccessRow, IdentityRow, KeyDomainRow, PrincipalPolicyRow, RegistryRow,
     RepositoryAccessRow, RepositoryBy, ResourcePolicyRow,
@@ -112,6 +114,9 @@ impl Default for Extras {
         Extras { on_fatal: Arc::new(abort), faults: None, root_certificate: None }
     }
 }
+
+/// Closures that wait for the database or run on it; more wait in their callers.
+pub(crate) const MAX_WAITING: usize = 4_096;
 
 /// The database. Clones are the same one.
 #[derive(Clone)]
@@ -233,16 +238,24 @@ impl Db {
     {
         match &self.on {
             On::Sqlite(sqlite) => {
+                // As many as wait would otherwise have a thread and a connection each.
+                let turn = permit(&sqlite.lists).await?;
                 let sqlite = Arc::clone(sqlite);
-                let joined = tokio::task::spawn_blocking(move || sqlite.read(true, f)).await;
+                let read = move || {
+                    let result = sqlite.read(true, f);
+                    drop(turn);
+                    result
+                };
+                let joined = tokio::task::spawn_blocking(read).await;
                 joined.unwrap_or_else(|error| Err(Error::internal(error).into()))
             }
             On::Postgres(postgres) => postgres.run(Mode::Read, f).await,
         }
     }
 
-    /// Point reads, each statement on its own: inline on SQLite, because a hop to another thread
-    /// costs more than they do.
+    /// Point reads, inline on SQLite, because a hop to another thread costs more than they do. One
+    /// statement needs no transaction; a closure with a second one runs again in a snapshot, so
+    /// that what it sees is always of one moment.
     ///
     /// # Errors
     /// The closure's.
@@ -306,7 +319,8 @@ impl Db {
     /// Replaces every row by those of such a file. Nobody else may use the database meanwhile.
     ///
     /// # Errors
-    /// When either cannot be read or written; on PostgreSQL rows may be missing then.
+    /// When either cannot be read or written, or the file is of another schema. Nothing is
+    /// replaced then.
     pub async fn restore_from(&self, path: &Path) -> Result<(), Error> {
         let (on, path) = (self.on.clone(), path.to_owned());
         blocking(move || match on {
@@ -342,6 +356,11 @@ async fn blocking<T: Send + 'static>(
     receiver.await.unwrap_or_else(|_| Err(Error::internal("the work panicked")))
 }
 
+/// Waits for one's turn: what waits in a queue is bounded, the rest waits in its callers.
+pub(crate) async fn permit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    Arc::clone(places).acquire_owned().await.map_err(Error::unavailable)
+}
+
 async fn submit<T, E>(
     sqlite: &Sqlite,
     synced: bool,
@@ -351,6 +370,7 @@ where
     E: From<Error> + Send + 'static,
     T: Send + 'static,
 {
+    let room = permit(&sqlite.room).await?;
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let slot = Arc::new(Mutex::new(None));
     let result = Arc::clone(&slot);
@@ -363,6 +383,7 @@ where
             kept
         }),
         done: Box::new(move |outcome| {
+            drop(room);
             // A caller that has gone away does not want to know.
             let _ = sender.send(outcome);
         }),

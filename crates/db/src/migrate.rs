@@ -3,6 +3,7 @@
 //! They only add; what removes comes a release later, so that the release before still runs on
 //! the schema.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -64,8 +65,25 @@ pub(crate) fn postgres(session: &mut Session) -> Result<(), Error> {
     }
     let holder = take_lease(session)?;
     let migrated = migrate(session);
+    if migrated.is_err() {
+        session.roll_back();
+    }
     session.batch(&format!("DELETE FROM schema_lease WHERE holder = '{holder}'"))?;
     migrated
+}
+
+/// Refuses a copy that is not of the schema of this program: its rows would lose columns, or lack
+/// what migrations give them.
+pub(crate) fn check_copy(copy: &Connection) -> Result<(), Error> {
+    let (found, known): (i64, _) = (copy.query_row(FOUND, [], |row| row.get(0))?, known());
+    match found.cmp(&known) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(Error::Newer { found, known }),
+        Ordering::Less => Err(Error::internal(format!(
+            "the copy has schema {found}, this program {known}: restore it with the release that \
+             made it, then start this one"
+        ))),
+    }
 }
 
 fn migrate(session: &mut Session) -> Result<(), Error> {

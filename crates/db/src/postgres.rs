@@ -14,9 +14,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use postgres::config::SslMode;
 use postgres::error::SqlState;
 use postgres::types::ToSql;
 use postgres::{Client, Config, Statement};
+use tokio::sync::Semaphore;
 
 use crate::error::chain;
 use crate::tx::{Failure, State};
@@ -50,6 +52,7 @@ pub(crate) enum Mode {
 }
 
 pub(crate) struct Postgres {
+    room: Arc<Semaphore>,
     jobs: Mutex<mpsc::Sender<Job>>,
     metrics: Arc<Metrics>,
     extras: Extras,
@@ -78,6 +81,10 @@ impl Postgres {
     ) -> Result<Postgres, Error> {
         let mut config: Config = url.parse().map_err(|error| Error::internal(chain(&error)))?;
         config.application_name("bonded").connect_timeout(CONNECT);
+        if extras.root_certificate.is_some() {
+            // Who says by what to verify the server does not want to talk to it in the clear.
+            config.ssl_mode(SslMode::Require);
+        }
         let tls = tls::Connector::new(&config, extras.root_certificate.as_deref())?;
         let settings = Arc::new(Settings { config, tls });
         let mut session = Session::open(&settings)?;
@@ -93,7 +100,8 @@ impl Postgres {
                 .spawn(move || work(&receiver, &settings))
                 .map_err(Error::internal)?;
         }
-        Ok(Postgres { jobs: Mutex::new(jobs), metrics, extras: extras.clone(), settings })
+        let room = Arc::new(Semaphore::new(crate::MAX_WAITING));
+        Ok(Postgres { room, jobs: Mutex::new(jobs), metrics, extras: extras.clone(), settings })
     }
 
     /// Runs a closure on one of the threads.
@@ -106,6 +114,7 @@ impl Postgres {
         E: From<Error> + Send + 'static,
         T: Send + 'static,
     {
+        let room = crate::permit(&self.room).await?;
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let (metrics, extras) = (Arc::clone(&self.metrics), self.extras.clone());
         metrics.waiting.fetch_add(1, Ordering::Relaxed);
@@ -117,6 +126,7 @@ impl Postgres {
                 session.disconnect();
                 Err(Error::internal("a closure panicked").into())
             });
+            drop(room);
             // A caller that has gone away does not want to know.
             let _ = sender.send(result);
         });
@@ -315,7 +325,7 @@ impl Session {
         self.statements.clear();
     }
 
-    fn roll_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         if self.run_batch("ROLLBACK").is_err() {
             self.disconnect();
         }

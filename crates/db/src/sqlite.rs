@@ -20,11 +20,12 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
 
 use crate::tx::State;
 use crate::{Error, Extras, Metrics, Tx};
@@ -32,6 +33,8 @@ use crate::{Error, Extras, Metrics, Tx};
 const STATEMENTS: usize = 256;
 /// Closures that one commit takes at most.
 const MAX_BATCH: usize = 256;
+/// Lists and reports that run at once.
+const MAX_LISTS: usize = 16;
 /// The log is written back when it is larger than this.
 const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
 /// Another process that reads or writes the same file is waited for this long.
@@ -49,7 +52,13 @@ pub(crate) struct Job {
 }
 
 pub(crate) struct Sqlite {
+    /// Places in the writer's queue.
+    pub(crate) room: Arc<Semaphore>,
+    /// Places for lists and reports.
+    pub(crate) lists: Arc<Semaphore>,
     id: u64,
+    /// Gone when the database is closed: readers of other threads see it and close theirs.
+    alive: Arc<()>,
     path: PathBuf,
     jobs: mpsc::Sender<Job>,
     metrics: Arc<Metrics>,
@@ -61,7 +70,7 @@ pub(crate) struct Sqlite {
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    static READERS: RefCell<HashMap<u64, Connection>> = RefCell::new(HashMap::new());
+    static READERS: RefCell<HashMap<u64, (Weak<()>, Connection)>> = RefCell::default();
 }
 
 impl Sqlite {
@@ -86,7 +95,17 @@ impl Sqlite {
             .spawn(move || writer.run(&receiver))
             .map_err(Error::internal)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Sqlite { id, path: path.to_owned(), jobs, metrics, writer, _lock: lock })
+        Ok(Sqlite {
+            room: Arc::new(Semaphore::new(crate::MAX_WAITING)),
+            lists: Arc::new(Semaphore::new(MAX_LISTS)),
+            id,
+            alive: Arc::default(),
+            path: path.to_owned(),
+            jobs,
+            metrics,
+            writer,
+            _lock: lock,
+        })
     }
 
     /// Ends the writer when it has done what it has.
@@ -109,9 +128,14 @@ impl Sqlite {
         f: impl Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         READERS.with_borrow_mut(|readers| {
-            let connection = match readers.entry(self.id) {
+            if !readers.contains_key(&self.id) {
+                readers.retain(|_, (alive, _)| alive.strong_count() > 0);
+            }
+            let (_, connection) = match readers.entry(self.id) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(connect(&self.path, true)?),
+                Entry::Vacant(new) => {
+                    new.insert((Arc::downgrade(&self.alive), connect(&self.path, true)?))
+                }
             };
             if !snapshot {
                 let mut tx = Tx::sqlite(connection, None).single();

@@ -9,9 +9,6 @@ use crate::sqlite::connect;
 use crate::sqlite::copy::{columns, tables};
 use crate::{Error, Param, Value};
 
-/// Rows of one transaction of a restore.
-const STEP: usize = 1_000;
-
 /// Copies every table, as one snapshot shows them, to a new file.
 pub(super) fn backup(session: &mut Session, to: &Path) -> Result<(), Error> {
     let target = connect(to, false)?;
@@ -43,12 +40,14 @@ pub(super) fn backup(session: &mut Session, to: &Path) -> Result<(), Error> {
     file.sync_all().map_err(Error::internal)
 }
 
-/// Replaces all rows by those of a file, in steps.
+/// Replaces all rows by those of a file, in one transaction: a server that starts on half of the
+/// rows would take the other half's objects for garbage.
 pub(super) fn restore(session: &mut Session, from: &Path) -> Result<(), Error> {
     let source = connect(from, true)?;
+    crate::migrate::check_copy(&source)?;
     let names = tables(&source)?;
     let emptied: Vec<_> = names.iter().map(|table| format!("TRUNCATE {table};")).collect();
-    session.batch(&format!("BEGIN; {} COMMIT;", emptied.join(" ")))?;
+    session.batch(&format!("BEGIN; {}", emptied.join(" ")))?;
     for table in names.iter().filter(|table| *table != "lease") {
         let columns = columns(&source, table)?;
         let places: Vec<_> = (1..=columns.len()).map(|place| format!("${place}")).collect();
@@ -56,8 +55,6 @@ pub(super) fn restore(session: &mut Session, from: &Path) -> Result<(), Error> {
         let insert = format!("INSERT INTO {table} ({list}) VALUES ({places})");
         let mut statement = source.prepare(&format!("SELECT {list} FROM {table}"))?;
         let mut rows = statement.raw_query();
-        let mut count = 0;
-        session.batch("BEGIN")?;
         while let Some(row) = rows.next()? {
             let mut values = Vec::with_capacity(columns.len());
             for index in 0..columns.len() {
@@ -65,14 +62,9 @@ pub(super) fn restore(session: &mut Session, from: &Path) -> Result<(), Error> {
             }
             let params: Vec<_> = values.iter().map(param).collect();
             session.execute(&insert, &params).map_err(|failure| failure.error)?;
-            count += 1;
-            if count % STEP == 0 {
-                session.batch("COMMIT; BEGIN")?;
-            }
         }
-        session.batch("COMMIT")?;
     }
-    Ok(())
+    session.batch("COMMIT")
 }
 
 fn param(value: &Value) -> Param<'_> {

@@ -19,6 +19,7 @@ pub(super) fn backup(from: &Path, to: &Path) -> Result<(), Error> {
 
 /// Replaces all rows of a database by those of another file, in one transaction.
 pub(super) fn restore(into: &Path, from: &Path) -> Result<(), Error> {
+    crate::migrate::check_copy(&connect(from, true)?)?;
     let connection = connect(into, false)?;
     let source = from.to_str().ok_or_else(|| Error::internal("the path is not UTF-8"))?;
     connection.execute("ATTACH ?1 AS copy", [source])?;
