@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod name;
 pub mod path;
+pub mod range;
 pub mod tag;
 pub mod wildcard;
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use bonded_oci::range::{Selected, select};
 use http::{HeaderMap, header};
 
 /// What a request wants of a blob.
@@ -26,11 +27,11 @@ pub(crate) fn wanted(headers: &HeaderMap, etag: &str, size: u64) -> Wanted {
     if text(header::IF_RANGE).is_some_and(|known| known != etag) {
         return Wanted::Whole;
     }
-    // Some clients send a range with everything: an empty blob has none to give.
-    if size == 0 {
-        return Wanted::Whole;
+    match select(range, size) {
+        Selected::Whole => Wanted::Whole,
+        Selected::Part(part) => Wanted::Part(part),
+        Selected::Beyond => Wanted::Beyond,
     }
-    parse(range, size).unwrap_or(Wanted::Whole)
 }
 
 /// Whether `If-None-Match` names what the server has. Weak comparison.
@@ -42,34 +43,6 @@ pub(crate) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
-}
-
-fn parse(range: &str, size: u64) -> Option<Wanted> {
-    let (unit, range) = range.split_once('=')?;
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return None;
-    }
-    let (first, last) = range.trim().split_once('-')?;
-    if first.is_empty() {
-        let length = number(last)?.min(size);
-        return Some(if length == 0 { Wanted::Beyond } else { Wanted::Part(size - length..size) });
-    }
-    let first = number(first)?;
-    let last = if last.is_empty() { u64::MAX } else { number(last)? };
-    // One that ends before it begins is satisfied by nothing either: clients that send it by
-    // mistake learn that, and do not take the whole for their part.
-    if first >= size || last < first {
-        return Some(Wanted::Beyond);
-    }
-    Some(Wanted::Part(first..last.min(size - 1) + 1))
-}
-
-/// Digits only; more than fits is as good as the most.
-fn number(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some(text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
