@@ -119,7 +119,7 @@ pub enum Error {
     #[error("None of the provided layer digests match the calculated layer digest")]
     InvalidLayer,
 
-    #[error("First byte of the layer part is {first} instead of {}", .received)]
+    #[error("{}", layer_part(*.first, *.received))]
     InvalidLayerPart {
         first: u64,
         /// How many bytes the upload has: the next part starts here.
@@ -259,6 +259,14 @@ impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
         Error::Internal(error)
     }
+}
+
+/// A part that begins elsewhere, or one that begins right and has not the length it says.
+fn layer_part(first: u64, received: u64) -> String {
+    if first == received {
+        return "The layer part has not the length that its first and last byte say".to_owned();
+    }
+    format!("First byte of the layer part is {first} instead of {received}")
 }
 
 fn or_null(text: &Option<String>) -> &str {
