@@ -95,6 +95,13 @@ def test_reads_and_denials_are_recorded(registry, ecr, other_account, repository
     until(lambda: keys(registry, "EventName", "DescribeImages"), "the read has a key row")
 
 
+def test_a_strict_answer_waits_for_its_record(fresh_registry):
+    registry = fresh_registry('[audit]\nreads = "strict"\n')
+    registry.client().describe_repositories()
+    registry.kill()
+    assert keys(registry, "EventName", "DescribeRepositories")
+
+
 def test_pulls_over_the_registry_are_recorded(registry, ecr, v2, repository):
     made = image()
     push(ecr, repository, made, "1")
