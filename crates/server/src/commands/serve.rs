@@ -29,6 +29,8 @@ use crate::names::Names;
 use crate::service::Service;
 use crate::tasks::{self, Tasks};
 
+/// How long jobs may go on when the server ends.
+const LAST_TASKS: Duration = Duration::from_secs(20);
 /// How long the last records may take to be written when the server ends.
 const LAST_RECORDS: Duration = Duration::from_secs(10);
 
@@ -148,7 +150,10 @@ async fn finish(
     tasks: Tasks,
     audit_writer: JoinHandle<()>,
 ) -> anyhow::Result<()> {
-    tasks.ended().await;
+    // A job that is cut off goes on elsewhere or after the next start: its steps are transactions.
+    if tokio::time::timeout(LAST_TASKS, tasks.ended()).await.is_err() {
+        tracing::info!("a job is cut off");
+    }
     registry.pulls.write(registry.db()).await.context("write the last pull times")?;
     // The writer ends when the last queue is gone, and the registry has it.
     drop(registry);
