@@ -227,3 +227,54 @@ impl Drop for RequestBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::mpsc;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    type Frames = mpsc::UnboundedSender<Result<Frame<Bytes>, BoxError>>;
+
+    fn body(stall: Duration) -> (RequestBody, Frames) {
+        let (sender, receiver) = mpsc::unbounded();
+        let content = Content::Full(Body::stream(StreamBody::new(receiver)));
+        let body = RequestBody {
+            content,
+            stall,
+            timer: None,
+            waiting: false,
+            has_ended: false,
+            exchange: None,
+        };
+        (body, sender)
+    }
+
+    #[tokio::test]
+    async fn every_wait_has_its_own_time() {
+        let (mut body, frames) = body(Duration::from_secs(60));
+        let poll = |body: &mut RequestBody| {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            Pin::new(body).poll_frame(&mut context).map(|frame| frame.unwrap().unwrap())
+        };
+        assert!(poll(&mut body).is_pending());
+        let first = body.timer.as_ref().unwrap().deadline();
+        // To look again is the same wait.
+        assert!(poll(&mut body).is_pending());
+        assert_eq!(body.timer.as_ref().unwrap().deadline(), first);
+        frames.unbounded_send(Ok(Frame::data(Bytes::from_static(b"x")))).unwrap();
+        assert!(poll(&mut body).is_ready());
+        assert!(poll(&mut body).is_pending());
+        assert!(body.timer.as_ref().unwrap().deadline() > first);
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_too_long_is_an_error() {
+        let (mut body, frames) = body(Duration::from_millis(1));
+        frames.unbounded_send(Ok(Frame::data(Bytes::from_static(b"x")))).unwrap();
+        assert!(body.frame().await.unwrap().is_ok());
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(matches!(error, RequestBodyError::Stalled(_)), "{error}");
+    }
+}

@@ -3,6 +3,7 @@
 //! It follows no redirect and keeps no connection: what asks often or asks strangers goes
 //! through `bonded_account`'s egress rules.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,16 +90,17 @@ pub async fn send(request: Request<Bytes>, trust: &Trust) -> anyhow::Result<Resp
     }
 }
 
-/// Names under `localhost` are this machine, whatever the resolver knows (RFC 6761, section 6.3).
+/// Names under `localhost` are this machine, and no resolver is asked, which might know none or
+/// ask a slow server about them (RFC 6761, section 6.3).
 async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
-    let is_local = host == "localhost" || host.ends_with(".localhost");
-    match TcpStream::connect((host, port)).await {
-        Err(_) if is_local => match TcpStream::connect(("127.0.0.1", port)).await {
-            Ok(stream) => Ok(stream),
-            Err(_) => TcpStream::connect(("::1", port)).await,
-        },
-        result => result,
+    if host != "localhost" && !host.ends_with(".localhost") {
+        return TcpStream::connect((host, port)).await;
     }
+    let addresses = [
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+    ];
+    TcpStream::connect(addresses.as_slice()).await
 }
 
 /// A request of HTTP/1.1: the path alone, and the host in a header.

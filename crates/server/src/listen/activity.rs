@@ -108,8 +108,11 @@ impl Activity {
         }
     }
 
+    /// A body was refused. Over HTTP/2 that is told by a frame, and nothing has to be read.
     pub(super) fn body_is_unread(&self) {
-        self.has_unread.store(true, Ordering::Relaxed);
+        if !self.is_http2.load(Ordering::Relaxed) {
+            self.has_unread.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Our last word is said. Whether to wait until the peer has heard it.
@@ -127,6 +130,14 @@ impl Activity {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(0, Ordering::Relaxed);
         UnderWay(self.clone())
+    }
+
+    /// Whether the peer of an HTTP/1 connection is owed nothing.
+    pub(super) fn is_owed_nothing(&self) -> bool {
+        !self.is_http2.load(Ordering::Relaxed)
+            && self.under_way.load(Ordering::Relaxed) == 0
+            && get(&self.blocked_since) == 0
+            && get(&self.lingers_since) == 0
     }
 
     /// An answer with a body begins. Over HTTP/1 a body in memory needs no mark of its own,

@@ -206,32 +206,38 @@ async fn drive<C, E>(
                 }
                 return;
             }
-            () = timer.as_mut() => match (context.activity.judge(limits), closes_at) {
-                (Verdict::Wait(next), _) => timer.as_mut().reset(next),
-                (Verdict::CloseIdle, None) => {
-                    shut_down(connection.as_mut());
-                    let end = Instant::now() + limits.header_time;
-                    closes_at = Some(end);
-                    timer.as_mut().reset(end);
-                }
-                // It was asked to close and did not.
-                (Verdict::CloseIdle, Some(end)) if end > Instant::now() => {
-                    timer.as_mut().reset(end);
-                }
-                (Verdict::CloseIdle, Some(_)) => {
-                    context.shared.metrics.connection_ended("idle");
+            () = timer.as_mut() => {
+                // It was asked to close and has sent a part of a head, which is no request yet.
+                if drains && context.activity.is_owed_nothing() {
                     return;
                 }
-                (Verdict::End(reason), _) => {
-                    context.shared.metrics.connection_ended(reason);
-                    tracing::debug!(peer = %context.info.peer, reason, "a connection is ended");
-                    return;
+                match (context.activity.judge(limits), closes_at) {
+                    (Verdict::Wait(next), _) => timer.as_mut().reset(next),
+                    (Verdict::CloseIdle, None) => {
+                        shut_down(connection.as_mut());
+                        let end = Instant::now() + limits.header_time;
+                        closes_at = Some(end);
+                        timer.as_mut().reset(end);
+                    }
+                    // It was asked to close and did not.
+                    (Verdict::CloseIdle, Some(end)) if end > Instant::now() => {
+                        timer.as_mut().reset(end);
+                    }
+                    (Verdict::CloseIdle, Some(_)) => return end(context, "idle"),
+                    (Verdict::End(reason), _) => return end(context, reason),
                 }
-            },
+            }
             _ = stop.wait_for(|stop| *stop != Stop::Serve), if !drains => {
                 drains = true;
                 shut_down(connection.as_mut());
+                // Looks at it as soon as the connection had its turn.
+                timer.as_mut().reset(Instant::now());
             }
         }
     }
+}
+
+fn end(context: &Context, reason: &'static str) {
+    context.shared.metrics.connection_ended(reason);
+    tracing::debug!(peer = %context.info.peer, reason, "a connection is ended");
 }

@@ -47,7 +47,8 @@ async fn requests_of_http2_are_finished() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_end() {
-    let mut server = Server::start("[limits]\ndrain_time = \"24h\"", echo()).await;
+    let mut server =
+        Server::start("[limits]\ndrain_time = \"24h\"\nheader_time = \"24h\"", echo()).await;
     let mut used = Raw::connect(&server).await;
     used.send(GET).await;
     used.read_until("\r\n\r\n").await.unwrap();
@@ -56,11 +57,13 @@ async fn idle_connections_do_not_hold_up_the_end() {
     client.send_request(request).await.unwrap();
     let mut half = Raw::connect(&server).await;
     half.send("GE").await;
-    until(async || (server.metrics.connections.get() == 3).then_some(())).await;
+    let silent = Raw::connect(&server).await;
+    until(async || (server.metrics.connections.get() == 4).then_some(())).await;
     server.stop.take();
     assert_eq!(used.rest().await, "");
-    drop(half);
+    assert_eq!(half.rest().await, "");
     server.ended.await.unwrap();
+    drop(silent);
 }
 
 #[tokio::test]
