@@ -119,7 +119,7 @@ async fn client(db: Db, kind: Kind, number: u64, done: Arc<Done>) -> Result<(), 
             Kind::Read => {
                 db.read_point(move |tx| find(tx, &name)).await?;
             }
-            Kind::Mixed if (number + turn) % 2 == 0 => put(&db, name, false).await?,
+            Kind::Mixed if (number + turn).is_multiple_of(2) => put(&db, name, false).await?,
             Kind::Unsynced => put(&db, name, false).await?,
             Kind::Mixed | Kind::Durable => put(&db, name, true).await?,
         }
