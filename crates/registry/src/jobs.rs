@@ -81,9 +81,13 @@ pub async fn run(
             continue;
         }
         if let Err(error) = step(&registry, &schedule).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "job failed");
+            tell(&error);
         }
     }
+}
+
+fn tell(error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(error, "job failed");
 }
 
 /// Does all that is due now, in small transactions.

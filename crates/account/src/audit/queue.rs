@@ -123,10 +123,7 @@ async fn write(db: &Db, clock: &Clock, batch: &mut Vec<Waiting>, depth: &AtomicU
             Ok(()) => break,
             // Nothing is dropped: requests wait behind a full queue until the database is back.
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "audit block not written"
-                );
+                tell(&error);
                 tokio::time::interval_at(tokio::time::Instant::now() + WRITE_EVERY, WRITE_EVERY)
                     .tick()
                     .await;
@@ -138,6 +135,10 @@ async fn write(db: &Db, clock: &Clock, batch: &mut Vec<Waiting>, depth: &AtomicU
         // Who has gone away does not want to know.
         let _ = written.send(());
     }
+}
+
+fn tell(error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(error, "audit block not written");
 }
 
 fn block(now: i64, account: &str, region: &str, records: &[Record]) -> AuditBlockRow {

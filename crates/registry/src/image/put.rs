@@ -77,9 +77,9 @@ pub async fn put(call: &Call, permit: &Permit, put: Put) -> Result<PutAnswer> {
         });
     }
     let answer = PutAnswer {
-        digest: digest.clone(),
+        digest,
         media_type: manifest.media_type.clone(),
-        subject: manifest.subject.as_ref().map(|subject| subject.digest.clone()),
+        subject: manifest.subject.as_ref().map(|subject| subject.digest),
     };
     let change = Arc::new(change(call, permit, put, &manifest, digest)?);
     call.db().write(move |tx| change.apply(tx)).await?;
@@ -308,7 +308,7 @@ impl Change {
 
     fn already_exists(&self, tag: Option<&Tag>) -> Error {
         Error::ImageAlreadyExists {
-            digest: self.digest.clone(),
+            digest: self.digest,
             tag: tag.map(|tag| tag.as_str().to_owned()),
             name: self.permit.name.clone(),
             registry_id: self.permit.account,

@@ -52,6 +52,7 @@ async fn use_blobs(harness: &Harness, repository_id: Uuid, blobs: &[Digest]) -> 
         manifest_size: 1,
         image_size: 1,
         subject_digest: None,
+        depth: 0,
         pushed_at: harness.clock.now(),
     };
     let new = bonded_db::NewImage {
@@ -59,7 +60,7 @@ async fn use_blobs(harness: &Harness, repository_id: Uuid, blobs: &[Digest]) -> 
         manifest: b"sealed".to_vec(),
         blobs: blobs.iter().map(|it| (it.to_string(), "text/x-layer".to_owned())).collect(),
         children: Vec::new(),
-        annotations: "{}".to_owned(),
+        annotations: b"{}".to_vec(),
     };
     harness.db().write(move |tx| tx.insert_image(&repository_id, &new)).await.unwrap();
     id

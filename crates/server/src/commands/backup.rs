@@ -71,7 +71,13 @@ async fn make(
     let mut summary = Summary::default();
     for (region, store) in &registry.stores {
         let target = target(directory, region).await?;
-        copy_objects(registry, &copy, (region, store), &target, hold, &mut summary, progress)
+        let mut note = |copied: Option<u64>| {
+            summary.objects += 1;
+            summary.copied += u64::from(copied.is_some());
+            summary.bytes += copied.unwrap_or(0);
+            progress(summary);
+        };
+        copy_objects(registry, &copy, (region, store), &target, hold, &mut note)
             .await
             .with_context(|| format!("copy the objects of {region}"))?;
     }
@@ -101,14 +107,14 @@ pub async fn target(directory: &Path, region: &str) -> anyhow::Result<DirectoryS
     DirectoryStore::open(&path).await.with_context(|| format!("open {}", path.display()))
 }
 
+/// Copies what the backup lacks; `note` is told of each object, and of its bytes if it was copied.
 async fn copy_objects(
     registry: &Registry,
     copy: &Db,
     (region, store): (&String, &Arc<dyn BlobStore>),
     target: &DirectoryStore,
     hold: &mut Hold,
-    summary: &mut Summary,
-    progress: &mut impl FnMut(Summary),
+    note: &mut impl FnMut(Option<u64>),
 ) -> anyhow::Result<()> {
     let present = sizes(target).await?;
     let mut after = Vec::new();
@@ -124,20 +130,17 @@ async fn copy_objects(
             hold.renew(registry).await?;
             let name = ObjectName(segment.object);
             let size = cobblestone::sealed_size(segment.plain_size.try_into()?);
-            summary.objects += 1;
             match present.get(&name) {
-                Some(known) if *known == size => {}
+                Some(known) if *known == size => note(None),
                 known => {
                     if known.is_some() {
                         // What an interrupted backup left of it.
                         target.delete(name).await?;
                     }
                     copy_object(store.as_ref(), target, name, size).await?;
-                    summary.copied += 1;
-                    summary.bytes += size;
+                    note(Some(size));
                 }
             }
-            progress(*summary);
         }
     }
 }
