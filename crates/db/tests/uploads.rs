@@ -266,6 +266,7 @@ fn use_blob(tx: &mut Tx<'_>, digest: &str) -> Result<(), Error> {
         manifest_size: 1,
         image_size: 1,
         subject_digest: None,
+        depth: 0,
         pushed_at: 1,
     };
     let new = NewImage {
@@ -273,7 +274,7 @@ fn use_blob(tx: &mut Tx<'_>, digest: &str) -> Result<(), Error> {
         manifest: vec![1],
         blobs: vec![(digest.to_owned(), "text/x-layer".to_owned())],
         children: Vec::new(),
-        annotations: "{}".to_owned(),
+        annotations: b"{}".to_vec(),
     };
     tx.insert_image(&ONE, &new)
 }
