@@ -227,7 +227,7 @@ fn policies(tx: &mut bonded_db::Tx<'_>) -> Result<(), Error> {
     assert_eq!(repository.tags_hash, Some([9; 32]));
     tx.set_repository_policy(&id(21), None)?;
     tx.set_registry_policy(ACCOUNT, REGION, None)?;
-    tx.set_repository_tags(&id(21), &[].to_vec(), None)?;
+    tx.set_repository_tags(&id(21), &[], None)?;
     assert!(tx.repository_policy(&id(21))?.is_none());
     assert!(tx.registry_policy(ACCOUNT, REGION)?.is_none());
     Ok(())

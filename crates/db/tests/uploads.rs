@@ -267,7 +267,6 @@ fn use_blob(tx: &mut Tx<'_>, digest: &str) -> Result<(), Error> {
         image_size: 1,
         subject_digest: None,
         depth: 0,
-        depth: 0,
         pushed_at: 1,
     };
     let new = NewImage {
