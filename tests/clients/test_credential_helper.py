@@ -80,7 +80,7 @@ def test_it_gets_a_password(registry, host, env, inside, tmp_path):
     answer = json.loads(helper("get", stdin=host))
     keep_secret(answer["Secret"])
     assert answer["Username"] == "AWS"
-    v2 = V2(f"https://127.0.0.1:{registry.port}", answer["Secret"], host=host, verify=False)
+    v2 = V2(registry.url, answer["Secret"], host=host, verify=str(env["SSL_CERT_FILE"]))
     assert v2.get("/v2/").status_code == 200
 
 
@@ -93,7 +93,7 @@ def test_a_client_pushes_and_pulls_with_it(registry, host, env, inside, tmp_path
     made = ecr.create_repository(repositoryName="app")["repository"]
     assert made["repositoryUri"] == f"{host}/app"
     pushed = image()
-    v2 = V2(f"https://127.0.0.1:{registry.port}", password(ecr), host=host, verify=False)
+    v2 = V2(registry.url, password(ecr), host=host, verify=str(env["SSL_CERT_FILE"]))
     v2.push("app", pushed, "1")
     crane("pull", "--format", "oci", f"{host}/app:1", "layout")
     crane("push", "layout", f"{host}/app:2")
