@@ -86,7 +86,7 @@ impl SealingKey {
     }
 
     /// Seals a value with a fresh salt. `context` says where it belongs (for a column:
-    /// [`column`]) and must be given again to open it.
+    /// [`column()`]) and must be given again to open it.
     pub fn seal(&self, purpose: Purpose, context: &[u8], plain: &[u8]) -> Vec<u8> {
         self.seal_with(purpose, context, plain, &random())
     }

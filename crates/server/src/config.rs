@@ -1,6 +1,6 @@
 //! The configuration: what the files say, and what we run with.
 //!
-//! [`file::File`] is the TOML as it is written, all text and options. [`Config`] is what was
+//! `File` is the TOML as it is written, all text and options. [`Config`] is what was
 //! understood, with every default filled in and every value checked. Only [`Config`] is
 //! passed on, so no other code has to doubt a setting.
 //!
