@@ -1,7 +1,8 @@
 //! Where log lines go: through one bounded buffer to one thread that writes them.
 //!
-//! **Invariant:** a request never waits for whoever reads the log. When the buffer is full,
-//! lines are dropped and counted, and the log says how many.
+//! **Invariant:** a request does not wait for whoever reads the log, but for an error, which may
+//! be the last word of a process that aborts, and that for a moment only. When the buffer is
+//! full, lines are dropped and counted, and the log says how many.
 
 mod lines;
 mod otlp;

@@ -56,6 +56,7 @@ pub async fn run(config: &Config, logging: &Logging) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::new());
     figures::add(&metrics, &registry);
+    logging.add_figures(&metrics);
     let bodies = BodyBudget::new(config.limits.body_memory, Arc::clone(&metrics));
     let service = Arc::new(Service::new(Arc::clone(&registry), names, bodies));
     let access_log = match config.log.access {

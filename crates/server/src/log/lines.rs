@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What may wait to be written: some ten thousand lines.
@@ -12,23 +13,41 @@ const MOST_BUFFERED: usize = 4 << 20;
 /// How long the end of the process waits for a reader that does not read.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// Takes whole lines from any thread and never blocks.
+/// How long lines gather before they are written: waking the thread for each would cost a
+/// request more than its line does.
+const GATHER: Duration = Duration::from_millis(5);
+/// … unless there are as many as this, bytes.
+const ENOUGH: usize = 64 << 10;
+
+/// How long an error waits until it is written. It may be the last word of a process that aborts.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+/// Takes whole lines from any thread. Only an error waits for its writing, and not for long.
 #[derive(Clone)]
 pub struct Lines(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Wakes the thread.
+    wanted: Condvar,
+    /// Wakes who waits for the thread.
+    written: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     buffer: Vec<u8>,
+    /// Bytes that were added, and that were written, since the start.
+    added_bytes: u64,
+    written_bytes: u64,
     /// Dropped lines that the log does not tell of yet.
     untold: u64,
     dropped: u64,
-    is_writing: bool,
+    /// The thread waits for a first line.
+    is_asleep: bool,
+    /// Somebody has waited in vain; nobody else does until something is written.
+    is_stuck: bool,
     is_closed: bool,
     has_ended: bool,
 }
@@ -47,21 +66,42 @@ impl Lines {
         Ok((lines.clone(), Writer(lines)))
     }
 
-    /// Adds one line, which ends in a newline, or counts it as dropped.
+    /// Adds one line, which ends in a newline, or counts it as dropped. Never blocks.
     pub fn push(&self, line: &[u8]) {
+        drop(self.add(line));
+    }
+
+    /// The same, then waits a moment until it is written.
+    fn push_and_wait(&self, line: &[u8]) {
+        let mut state = self.add(line);
+        if state.is_closed || state.is_stuck {
+            return;
+        }
+        // The thread must not gather now.
+        self.0.wanted.notify_all();
+        let end = state.added_bytes;
+        let is_unwritten = |state: &mut State| state.written_bytes < end;
+        let waited = self.0.written.wait_timeout_while(state, LAST_WORD, is_unwritten);
+        let (guard, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        state = guard;
+        state.is_stuck |= result.timed_out();
+    }
+
+    fn add(&self, line: &[u8]) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         if state.buffer.len() + line.len() > MOST_BUFFERED || state.is_closed {
             state.untold += 1;
             state.dropped += 1;
-            return;
+            return state;
         }
-        let was_empty = state.buffer.is_empty();
         state.buffer.extend_from_slice(line);
-        let is_asleep = was_empty && !state.is_writing;
-        drop(state);
-        if is_asleep {
-            self.0.changed.notify_all();
+        state.added_bytes += u64::try_from(line.len()).unwrap_or(0);
+        let before = state.buffer.len() - line.len();
+        let is_enough = before < ENOUGH && state.buffer.len() >= ENOUGH;
+        if std::mem::take(&mut state.is_asleep) || is_enough {
+            self.0.wanted.notify_all();
         }
+        state
     }
 
     /// Lines that were dropped since the start.
@@ -76,39 +116,51 @@ impl Lines {
     /// The thread: takes the buffer as a whole, so that many lines are one write.
     fn write_all(&self, mut out: Box<dyn Write + Send>) {
         let mut taken = Vec::new();
-        loop {
-            let mut state = self.lock();
-            state.is_writing = false;
-            while state.buffer.is_empty() && !state.is_closed {
-                state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.buffer.is_empty() {
-                state.has_ended = true;
-                drop(state);
-                self.0.changed.notify_all();
-                return;
-            }
-            std::mem::swap(&mut state.buffer, &mut taken);
-            state.is_writing = true;
-            let dropped = std::mem::take(&mut state.untold);
-            drop(state);
+        while let Some(dropped) = self.take(&mut taken) {
             // There is nowhere to tell that the log itself cannot be written.
             let _ = out.write_all(&taken).and_then(|()| out.flush());
+            let mut state = self.lock();
+            state.written_bytes += u64::try_from(taken.len()).unwrap_or(0);
+            state.is_stuck = false;
+            drop(state);
+            self.0.written.notify_all();
             taken.clear();
             if dropped > 0 {
                 tracing::warn!(dropped, "log lines were dropped, because nobody read them in time");
             }
         }
+        self.lock().has_ended = true;
+        self.0.written.notify_all();
+    }
+
+    /// Waits for lines and takes them, with the number of those that were dropped; `None` at the
+    /// end.
+    fn take(&self, taken: &mut Vec<u8>) -> Option<u64> {
+        let mut state = self.lock();
+        while state.buffer.is_empty() && !state.is_closed {
+            state.is_asleep = true;
+            state = self.0.wanted.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if state.buffer.len() < ENOUGH && !state.is_closed {
+                let gathered = self.0.wanted.wait_timeout(state, GATHER);
+                (state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        state.is_asleep = false;
+        if state.buffer.is_empty() {
+            return None;
+        }
+        std::mem::swap(&mut state.buffer, taken);
+        Some(std::mem::take(&mut state.untold))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        let lines = &self.0.0;
         self.0.lock().is_closed = true;
-        self.0.0.changed.notify_all();
-        let state = self.0.lock();
-        let wait = |state: &mut State| !state.has_ended;
-        drop(self.0.0.changed.wait_timeout_while(state, LAST_WRITE, wait));
+        lines.wanted.notify_all();
+        let goes_on = |state: &mut State| !state.has_ended;
+        drop(lines.written.wait_timeout_while(self.0.lock(), LAST_WRITE, goes_on));
     }
 }
 
@@ -117,16 +169,26 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = OneLine<'a>;
 
     fn make_writer(&'a self) -> OneLine<'a> {
-        OneLine(self)
+        OneLine { lines: self, is_error: false }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> OneLine<'a> {
+        OneLine { lines: self, is_error: *event.level() == Level::ERROR }
     }
 }
 
 /// Writes what it is given as one line.
-pub struct OneLine<'a>(&'a Lines);
+pub struct OneLine<'a> {
+    lines: &'a Lines,
+    is_error: bool,
+}
 
 impl Write for OneLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line);
+        match self.is_error {
+            true => self.lines.push_and_wait(line),
+            false => self.lines.push(line),
+        }
         Ok(line.len())
     }
 
@@ -183,5 +245,32 @@ mod tests {
         drop(writer);
         drop(lines);
         assert_eq!(reader.join().unwrap(), (200 - dropped) * line.len());
+    }
+
+    #[test]
+    fn an_error_is_written_when_it_has_been_said() {
+        let (sender, receiver) = mpsc::sync_channel(1_000);
+        let (lines, _writer) = Lines::to(Box::new(Out(sender))).unwrap();
+        for number in 0..20 {
+            lines.push(b"before ");
+            lines.push_and_wait(format!("error {number}\n").as_bytes());
+            let written: Vec<u8> = receiver.try_iter().flatten().collect();
+            assert_eq!(String::from_utf8(written).unwrap(), format!("before error {number}\n"));
+        }
+    }
+
+    #[test]
+    fn errors_do_not_wait_for_ever() {
+        let (sender, receiver) = mpsc::sync_channel(0);
+        let (lines, writer) = Lines::to(Box::new(Out(sender))).unwrap();
+        // Nobody reads: the first waits its time, the others do not even that.
+        for _ in 0..1_000 {
+            lines.push_and_wait(b"error\n");
+        }
+        assert!(lines.lock().is_stuck);
+        let reader = std::thread::spawn(move || receiver.iter().flatten().count());
+        drop(writer);
+        drop(lines);
+        assert_eq!(reader.join().unwrap(), 6_000);
     }
 }
