@@ -290,7 +290,9 @@ impl Call {
         let first = question.clone();
         let row = self.db().read_point(move |tx| first.row(tx)).await?;
         let row = row.ok_or_else(unrecognized)?;
-        if let Some(loaded) = self.cached(row) {
+        let known = self.cached(row);
+        self.registry.decision_counts.count(known.is_some());
+        if let Some(loaded) = known {
             return Ok(loaded);
         }
         let principal = self.request.caller.principal_id.clone();

@@ -69,7 +69,9 @@ pub async fn pull(
 pub async fn manifest_bytes(call: &Call, permit: &Permit, row: &ImageRow) -> Result<Option<Bytes>> {
     let domain_key = call.domain_key(permit)?;
     let cached = (permit.domain.id, row.digest.clone());
-    if let Some(bytes) = call.registry.manifests.get(&cached) {
+    let known = call.registry.manifests.get(&cached);
+    call.registry.manifest_counts.count(known.is_some());
+    if let Some(bytes) = known {
         return Ok(Some(bytes));
     }
     let image_id = row.id;

@@ -20,4 +20,4 @@ pub mod verify;
 
 pub use call::{Call, Permit, domain_key, repository_arn};
 pub use error::{Error, Result};
-pub use registry::{Endpoint, EndpointOf, Registry, Settings};
+pub use registry::{CacheCounts, Endpoint, EndpointOf, Registry, Settings};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bonded_account::{Clock, Services};
@@ -28,10 +29,27 @@ pub struct Registry {
     pub endpoints: EndpointOf,
     /// Manifest bytes by key domain and digest.
     pub manifests: Cache<(Uuid, String), Bytes>,
+    pub manifest_counts: CacheCounts,
+    /// Identities, policies and tags: all that a decision needs, or not all.
+    pub decision_counts: CacheCounts,
     /// Pull times that are not written yet.
     pub pulls: PullTimes,
     /// Appends under way in this process.
     pub appends: Appends,
+}
+
+/// How often a cache had what was looked for, for the metrics.
+#[derive(Debug, Default)]
+pub struct CacheCounts {
+    pub hits: AtomicU64,
+    pub misses: AtomicU64,
+}
+
+impl CacheCounts {
+    pub(crate) fn count(&self, is_hit: bool) {
+        let counter = if is_hit { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Gives a registry's public address by account and region.
@@ -91,7 +109,17 @@ impl Registry {
             .build();
         let pulls = PullTimes::default();
         let appends = Appends::default();
-        Registry { services, stores, settings, endpoints, manifests, pulls, appends }
+        Registry {
+            services,
+            stores,
+            settings,
+            endpoints,
+            manifests,
+            manifest_counts: CacheCounts::default(),
+            decision_counts: CacheCounts::default(),
+            pulls,
+            appends,
+        }
     }
 
     pub fn db(&self) -> &Db {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bonded_db::Totals;
-use bonded_registry::Registry;
+use bonded_registry::{CacheCounts, Registry};
 use tokio::sync::Mutex;
 
 use crate::metrics::{Kind, Metrics, Sample};
@@ -27,6 +27,7 @@ pub(crate) fn add(metrics: &Metrics, registry: &Arc<Registry>) {
         number(registry.manifests.weighted_size())
     });
     add_engine(metrics, registry);
+    add_caches(metrics, registry);
     add_rows(metrics, registry);
 }
 
@@ -47,7 +48,49 @@ fn add_engine(metrics: &Metrics, registry: &Arc<Registry>) {
     counter("commits", "Commits, each of one or more changes", |it| &it.batches);
     counter("changes", "Changes that were committed", |it| &it.closures);
     counter("database_syncs", "Commits that were synced", |it| &it.syncs);
+    add_batches(metrics, registry);
     counter("database_retries", "Changes that were tried again", |it| &it.retries);
+}
+
+/// How many changes share a commit, in classes by their upper bound.
+fn add_batches(metrics: &Metrics, registry: &Arc<Registry>) {
+    const CLASSES: [&str; 10] = ["1", "2", "4", "8", "16", "32", "64", "128", "256", "more"];
+    let weak = Arc::downgrade(registry);
+    let help = "Commits by how many changes shared them, at most";
+    metrics.pull("commit_batches", help, Kind::Counter, move || {
+        let mut samples = Vec::new();
+        if let Some(registry) = weak.upgrade() {
+            let counts = &registry.db().metrics().batch_sizes;
+            for (class, count) in CLASSES.into_iter().zip(counts) {
+                let value = number(count.load(Ordering::Relaxed));
+                samples.push(Sample { labels: vec![("changes", class)], value });
+            }
+        }
+        Box::pin(async move { samples })
+    });
+}
+
+/// How often our caches had what was looked for.
+fn add_caches(metrics: &Metrics, registry: &Arc<Registry>) {
+    let counter = |name, help, read: fn(&CacheCounts) -> &AtomicU64| {
+        let weak = Arc::downgrade(registry);
+        metrics.pull(name, help, Kind::Counter, move || {
+            let mut samples = Vec::new();
+            if let Some(registry) = weak.upgrade() {
+                let caches = [
+                    ("manifests", &registry.manifest_counts),
+                    ("decisions", &registry.decision_counts),
+                ];
+                for (cache, counts) in caches {
+                    let value = number(read(counts).load(Ordering::Relaxed));
+                    samples.push(Sample { labels: vec![("cache", cache)], value });
+                }
+            }
+            Box::pin(async move { samples })
+        });
+    };
+    counter("cache_hits", "Look-ups that a cache answered", |it| &it.hits);
+    counter("cache_misses", "Look-ups that a cache could not answer", |it| &it.misses);
 }
 
 /// What there is, by the rows.

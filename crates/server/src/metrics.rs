@@ -27,8 +27,6 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const LATENCIES: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 
-const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
@@ -44,10 +42,6 @@ pub struct Metrics {
     pub handler_panics: Counter,
     /// Requests whose body waits for its turn in the memory budget.
     pub bodies_waiting: Gauge,
-    /// Changes that one commit made durable together.
-    pub commit_batch_size: Histogram,
-    hits: Family<CacheLabels, Counter>,
-    misses: Family<CacheLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -71,11 +65,6 @@ struct PlaneLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CacheLabels {
-    cache: &'static str,
 }
 
 #[derive(Clone)]
@@ -151,9 +140,6 @@ impl Metrics {
             ended: Family::default(),
             handler_panics: Counter::default(),
             bodies_waiting: Gauge::default(),
-            commit_batch_size: Histogram::new(BATCH_SIZES),
-            hits: Family::default(),
-            misses: Family::default(),
         };
         metrics.register_requests();
         metrics.register_rest();
@@ -206,13 +192,6 @@ impl Metrics {
             "Requests whose body waits for memory",
             self.bodies_waiting.clone(),
         );
-        all.register(
-            "commit_batch_size",
-            "Changes that one commit made durable",
-            self.commit_batch_size.clone(),
-        );
-        all.register("cache_hits", "Look-ups that a cache answered", self.hits.clone());
-        all.register("cache_misses", "Look-ups that a cache could not answer", self.misses.clone());
     }
 
     /// Counts a request whose answer has ended.
@@ -233,12 +212,6 @@ impl Metrics {
     /// Counts a connection that a limit ended.
     pub fn connection_ended(&self, reason: &'static str) {
         self.ended.get_or_create(&ReasonLabels { reason }).inc();
-    }
-
-    /// Counts a look-up in one of our caches.
-    pub fn cache(&self, cache: &'static str, is_hit: bool) {
-        let family = if is_hit { &self.hits } else { &self.misses };
-        family.get_or_create(&CacheLabels { cache }).inc();
     }
 
     /// Adds a figure that is asked for at each scrape. `name` is without the prefix `bonded_`
@@ -316,7 +289,6 @@ mod tests {
             sent: 1_500,
         });
         metrics.connections.set(7);
-        metrics.cache("policies", true);
         metrics.pull_number("blobs", "Blobs that are stored", Kind::Gauge, || 12.0);
         metrics.pull("queue_depth", "Work that waits", Kind::Gauge, || {
             Box::pin(async {
@@ -332,7 +304,6 @@ mod tests {
             "bonded_request_duration_seconds_bucket{le=\"0.005\",plane=\"v2\",operation=\"GetManifest\"} 1",
             "bonded_sent_bytes_total{plane=\"v2\"} 1500",
             "bonded_connections_open 7",
-            "bonded_cache_hits_total{cache=\"policies\"} 1",
             "# TYPE bonded_blobs gauge",
             "bonded_blobs 12",
             "bonded_queue_depth{queue=\"scan\",of=\"jobs\"} 4",
