@@ -185,7 +185,7 @@ step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 start_postgres
 start_s3
 step "cargo test" cargo test --locked --workspace --no-fail-fast
-RUSTDOCFLAGS="-D warnings" step "cargo doc" cargo doc --locked --workspace --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings" step "cargo doc" cargo doc --locked --workspace --no-deps
 
 if [ "$mode" = quick ]; then
   exit 0

@@ -11,8 +11,8 @@
 //! | `HEAD` of a blob | [`find`] | `ecr:BatchCheckLayerAvailability` | BatchCheckLayerAvailability |
 //! | `GET` of a blob | [`find`], [`Layer::body`] | `ecr:GetDownloadUrlForLayer` | GetDownloadUrlForLayer |
 //! | `DELETE` of a blob | [`delete`] | `ecr:BatchDeleteImage` | DeleteLayer |
-//! | `POST uploads/?mount=` | [`mount`] | `ecr:InitiateLayerUpload` | MountLayer |
-//! | GetDownloadUrlForLayer | [`link`] | `ecr:GetDownloadUrlForLayer` | GetDownloadUrlForLayer |
+//! | `POST uploads/?mount=` | [`mount()`] | `ecr:InitiateLayerUpload` | MountLayer |
+//! | GetDownloadUrlForLayer | [`link()`] | `ecr:GetDownloadUrlForLayer` | GetDownloadUrlForLayer |
 //! | `/v2/-/layer/<sealed>` | [`open_link`] | asked there | made there |
 //!
 //! **Invariant:** who was told that a blob exists has three quarters of the grace time, at least,

@@ -15,9 +15,9 @@
 //! |---|---|---|---|
 //! | `POST uploads/`, InitiateLayerUpload | [`begin`] | `ecr:InitiateLayerUpload` | InitiateLayerUpload |
 //! | `POST uploads/?digest=` | [`single`] | `ecr:InitiateLayerUpload` | CompleteLayerUpload |
-//! | `PATCH`, UploadLayerPart | [`append`] | `ecr:UploadLayerPart` | UploadLayerPart |
+//! | `PATCH`, UploadLayerPart | [`append()`] | `ecr:UploadLayerPart` | UploadLayerPart |
 //! | `GET` of an upload | [`status`] | `ecr:UploadLayerPart` | UploadLayerPart |
-//! | `PUT ?digest=`, CompleteLayerUpload | [`complete`] | `ecr:CompleteLayerUpload` | CompleteLayerUpload |
+//! | `PUT ?digest=`, CompleteLayerUpload | [`complete()`] | `ecr:CompleteLayerUpload` | CompleteLayerUpload |
 //! | `DELETE` of an upload | [`cancel`] | `ecr:UploadLayerPart` | CancelLayerUpload |
 //!
 //! **Invariant:** memory per append is constant, and no byte of a blob is written in clear.
