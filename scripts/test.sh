@@ -126,14 +126,23 @@ start_postgres() {
   install -d -o postgres -m 700 "$work/postgres"
   (cd "$work/postgres" && setpriv --reuid=postgres --regid=postgres --init-groups \
     "$bin/initdb" -D "$work/postgres/data" --locale=C --encoding=UTF8 --auth=trust >/dev/null)
+  # A certificate that is its own authority.
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+    -subj /CN=postgres -addext subjectAltName=IP:127.0.0.1 \
+    -addext basicConstraints=critical,CA:FALSE \
+    -keyout "$work/postgres/key.pem" -out "$work/postgres/certificate.pem" 2>/dev/null
+  chown postgres "$work/postgres/key.pem" "$work/postgres/certificate.pem"
   # Its durability is not what is tested here, and without it the tests take half the time.
   background postgres setpriv --reuid=postgres --regid=postgres --init-groups \
     "$bin/postgres" -D "$work/postgres/data" -p "$port" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 \
-    -c max_pred_locks_per_transaction=1024 -c fsync=off -c timezone=UTC
+    -c max_pred_locks_per_transaction=1024 -c fsync=off -c timezone=UTC \
+    -c ssl=on -c ssl_cert_file="$work/postgres/certificate.pem" \
+    -c ssl_key_file="$work/postgres/key.pem"
   listening "$port" "${children[-1]}" postgres
   postgres="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable"
   export BONDED_TEST_POSTGRES=$postgres
+  export BONDED_TEST_POSTGRES_CERTIFICATE=$work/postgres/certificate.pem
   say "PostgreSQL $("$bin/postgres" --version | grep -oE '[0-9.]+' | head -n 1) on port $port"
 }
 

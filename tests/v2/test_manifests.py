@@ -240,6 +240,15 @@ def test_an_old_client_gets_a_converted_manifest(v2, repository):
     )
 
 
+def test_a_refused_form_is_not_given(v2, repository):
+    """A weight of 0 refuses (RFC 9110, section 12.4.2)."""
+    made = image()
+    v2.push(repository, made, "1")
+    refused = [f"{OCI_MANIFEST};q=0", f"{DOCKER_MANIFEST};q=0.5"]
+    answer = v2.get_manifest(repository, "1", accept=refused)
+    assert answer.headers["Content-Type"] == DOCKER_MANIFEST
+
+
 def test_without_accept_it_comes_as_it_is(v2, repository):
     made = index()
     v2.push(repository, made, "1")

@@ -100,8 +100,6 @@ pub struct Extras {
     /// Told of a failed sync, after which nothing can be promised. It should not return.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
     pub faults: Option<Arc<Faults>>,
-    /// Certificates to verify PostgreSQL's by, PEM; absent: the system's.
-    pub root_certificate: Option<PathBuf>,
 }
 
 impl Default for Extras {
@@ -111,7 +109,7 @@ impl Default for Extras {
             tracing::error!(error, "the database cannot be synced, stopping");
             std::process::abort();
         };
-        Extras { on_fatal: Arc::new(abort), faults: None, root_certificate: None }
+        Extras { on_fatal: Arc::new(abort), faults: None }
     }
 }
 

@@ -79,13 +79,14 @@ impl Postgres {
         extras: &Extras,
         metrics: Arc<Metrics>,
     ) -> Result<Postgres, Error> {
-        let mut config: Config = url.parse().map_err(|error| Error::internal(chain(&error)))?;
+        let tls::Url { rest, root_certificate } = tls::Url::split(url)?;
+        let mut config: Config = rest.parse().map_err(|error| Error::internal(chain(&error)))?;
         config.application_name("bonded").connect_timeout(CONNECT);
-        if extras.root_certificate.is_some() {
+        if root_certificate.is_some() {
             // Who says by what to verify the server does not want to talk to it in the clear.
             config.ssl_mode(SslMode::Require);
         }
-        let tls = tls::Connector::new(&config, extras.root_certificate.as_deref())?;
+        let tls = tls::Connector::new(&config, root_certificate.as_deref())?;
         let settings = Arc::new(Settings { config, tls });
         let mut session = Session::open(&settings)?;
         session.check_encoding()?;

@@ -37,7 +37,7 @@ pub(super) async fn get(
     let reference = super::reference(reference)?;
     let parameters = json!({
         "imageIds": [image_id(&reference)],
-        "acceptedMediaTypes": accepted(&asked.head.headers),
+        "acceptedMediaTypes": ranges(&asked.head.headers).map(essence).collect::<Vec<_>>(),
     });
     let call = asked.call("BatchGetImage", &name, parameters);
     let shown = show(asked, &call, &name, &reference).await;
@@ -71,7 +71,9 @@ async fn show(
     // What is asked for by digest is never converted (ecr.md C.11).
     let accept = match reference {
         Reference::Digest(_) => Accept::default(),
-        Reference::Tag(_) => Accept::of_media_types(&accepted(&asked.head.headers)),
+        Reference::Tag(_) => {
+            Accept::of_media_types(&ranges(&asked.head.headers).collect::<Vec<_>>())
+        }
     };
     if asked.head.method != Method::HEAD {
         let found = image::pull(call, &permit, reference).await?.ok_or_else(missing)?;
@@ -102,16 +104,15 @@ fn converted(digest: String, media_type: String, bytes: Bytes, accept: &Accept) 
     Some(Shown { digest, media_type, size: length(&bytes), bytes: Some(bytes) })
 }
 
-/// The media types of all `Accept` headers, without their parameters.
-fn accepted(headers: &HeaderMap) -> Vec<String> {
+/// The media ranges of all `Accept` headers, with their parameters.
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|range| essence(range).to_owned())
+        .map(str::trim)
         .filter(|range| !range.is_empty())
-        .collect()
 }
 
 /// A media type without its parameters.
@@ -245,6 +246,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(header::ACCEPT, HeaderValue::from_static("a/b; q=0.5, c/d"));
         headers.append(header::ACCEPT, HeaderValue::from_static("*/*,"));
-        assert_eq!(accepted(&headers), ["a/b", "c/d", "*/*"]);
+        let ranges: Vec<_> = ranges(&headers).collect();
+        assert_eq!(ranges, ["a/b; q=0.5", "c/d", "*/*"]);
     }
 }
