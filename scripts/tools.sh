@@ -3,6 +3,7 @@
 #
 #   scripts/tools.sh            everything
 #   scripts/tools.sh NAME…      only these: apt, python, awscli1, node, rootfs, or a Go tool's name
+#                               (registry, which only scripts/bench.sh uses, comes no other way)
 #   scripts/tools.sh path       prints the folder that the tools are in
 #
 # Wants root on Debian 12. A thing that was installed leaves a stamp with its version, so the
@@ -27,6 +28,12 @@ oras v1.3.6 oras.land/oras/cmd/oras
 docker-credential-ecr-login v0.12.0 github.com/awslabs/amazon-ecr-credential-helper/ecr-login/cli/docker-credential-ecr-login
 helm v3.22.0 helm.sh/helm/v3/cmd/helm
 cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
+"
+
+# What scripts/bench.sh alone needs, so it comes only when it is named: the registry of the
+# distribution project (Apache-2.0), which ours is measured beside.
+bench_go_tools="
+registry v3.1.2 github.com/distribution/distribution/v3/cmd/registry
 "
 
 debian_packages="
@@ -139,16 +146,17 @@ go_install() {
   GOBIN="$tools/bin" GOFLAGS="-p=2 -buildvcs=false" CGO_ENABLED=0 quietly go install -trimpath -ldflags=-s "$1"
 }
 
-# All Go tools, or the one named `$1`.
+# All Go tools of the tests, or the one named `$1`.
 golang() {
-  local name version module found=no
+  local name version module found=no list=$go_tools
+  [ -z "${1:-}" ] || list+=$bench_go_tools
   need_go
   while read -r name version module; do
     [ -n "$name" ] || continue
     [ -z "${1:-}" ] || [ "$name" = "$1" ] || continue
     found=yes
     once "$name@$version" go_install "$module@$version"
-  done <<<"$go_tools"
+  done <<<"$list"
   if [ $found = no ]; then
     say "no tool is called $1" >&2
     exit 2
