@@ -114,10 +114,13 @@ impl Tx<'_> {
     /// caller has seen that the repository has no image of this digest.
     pub fn insert_image(&mut self, repository_id: &Uuid, new: &NewImage) -> Result<(), Error> {
         let row = &new.row;
-        self.execute(
+        // What another transaction has inserted meanwhile is a conflict only with this clause:
+        // without it PostgreSQL tells of a key that is there, and that is not tried again.
+        let made = self.execute(
             "INSERT INTO image (id, repository_id, digest, tagged, status, media_kind, \
              media_type, artifact_type, manifest_size, image_size, subject_digest, depth, \
-             pushed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             pushed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             ON CONFLICT (repository_id, digest) DO NOTHING",
             &[
                 (&row.id).into(),
                 repository_id.into(),
@@ -134,6 +137,9 @@ impl Tx<'_> {
                 row.pushed_at.into(),
             ],
         )?;
+        if made == 0 {
+            return Err(Error::Exists);
+        }
         self.execute(
             "INSERT INTO image_manifest (image_id, bytes) VALUES ($1, $2) \
              ON CONFLICT (image_id) DO NOTHING",
