@@ -1,0 +1,468 @@
+"""The history of tags is linearizable, whichever process and plane is asked.
+
+Many clients put, delete and read a few tags at once through all nodes, some are cut off before
+they are answered, and nodes are killed. What they saw must fit into one order.
+"""
+
+import base64
+import itertools
+import os
+import queue
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from functools import partial
+
+import pytest
+import requests
+from botocore.exceptions import (
+    ConnectionClosedError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
+
+from support.api import push
+from support.cluster import running
+from support.history import ANYTHING, Operation, Recorder, violations
+from support.images import ALL_TYPES, Image, digest, image
+
+LONG = 10 if os.environ.get("BONDED_LONG") == "1" else 1
+STEPS = 4000 * LONG
+# A node is killed after every so many steps.
+KILL_AFTER = 1500
+PLANTED_STEPS = 800
+CLIENTS = 12
+TAGS = ["latest", "stable", "1", "2"]
+REPOSITORY = "history"
+SEED = int(os.environ.get("BONDED_SEED") or random.randrange(1 << 32))
+GONE = float("inf")
+
+
+# --- the checker, on histories written by hand
+
+
+def op(kind, value, start, end, register="tag"):
+    return Operation(register, kind, value, start, end)
+
+
+GOOD = {
+    "nothing": [],
+    "one after the other": [op("write", "a", 0, 1), op("read", "a", 2, 3)],
+    "read before any write": [op("read", None, 0, 1), op("write", "a", 2, 3)],
+    "a write that is under way may be seen": [op("write", "a", 0, 9), op("read", "a", 1, 2)],
+    "or not yet": [op("write", "a", 0, 9), op("read", None, 1, 2), op("read", "a", 3, 4)],
+    "two writes at once, either order": [
+        op("write", "a", 0, 5),
+        op("write", "b", 0, 5),
+        op("read", "b", 6, 7),
+        op("read", "b", 8, 9),
+    ],
+    "the earlier answer wrote later": [
+        op("write", "a", 0, 2),
+        op("write", "b", 1, 9),
+        op("read", "b", 3, 4),
+    ],
+    "taken": [op("write", "a", 0, 1), op("take", "a", 2, 3), op("read", None, 4, 5)],
+    "taken, whatever it was": [op("write", "a", 0, 1), op("take", ANYTHING, 2, 3)],
+    "in doubt and not done": [
+        op("write", "a", 0, 1),
+        op("write", "b", 2, GONE),
+        op("read", "a", 3, 4),
+    ],
+    "in doubt and done late": [
+        op("write", "b", 0, GONE),
+        op("read", None, 1, 2),
+        op("write", "a", 3, 4),
+        op("read", "a", 5, 6),
+        op("read", "b", 7, 8),
+    ],
+    "an erase in doubt": [
+        op("write", "a", 0, 1),
+        op("erase", None, 2, GONE),
+        op("read", None, 3, 4),
+    ],
+    "what is in doubt feeds a take": [op("write", "a", 0, GONE), op("take", ANYTHING, 1, 2)],
+    "a read in doubt": [op("read", "z", 0, GONE)],
+    "registers are apart": [op("write", "a", 0, 1), op("read", None, 2, 3, "other")],
+}
+
+BAD = {
+    "never written": [op("read", "a", 0, 1)],
+    "stale": [op("write", "a", 0, 1), op("write", "b", 2, 3), op("read", "a", 4, 5)],
+    "lost": [op("write", "a", 0, 1), op("read", None, 2, 3)],
+    "seen from the future": [op("read", "a", 0, 1), op("write", "a", 2, 3)],
+    "new, then old": [
+        op("write", "a", 0, 1),
+        op("write", "b", 2, 9),
+        op("read", "b", 3, 4),
+        op("read", "a", 5, 6),
+    ],
+    "two readers disagree on the order": [
+        op("write", "a", 0, 9),
+        op("write", "b", 0, 9),
+        op("read", "a", 10, 11),
+        op("read", "b", 12, 13),
+    ],
+    "taken twice": [
+        op("write", "a", 0, 1),
+        op("take", "a", 2, 5),
+        op("take", ANYTHING, 2, 5),
+    ],
+    "taken from nothing": [op("take", ANYTHING, 0, 1)],
+    "taken, and there": [op("write", "a", 0, 1), op("take", "a", 2, 3), op("read", "a", 4, 5)],
+    "in doubt is done once": [
+        op("write", "b", 0, GONE),
+        op("read", "b", 1, 2),
+        op("write", "a", 3, 4),
+        op("read", "b", 5, 6),
+    ],
+    "in doubt is not done before it was asked": [
+        op("read", "b", 0, 1),
+        op("write", "b", 2, GONE),
+    ],
+    "one register of two": [
+        op("write", "a", 0, 1, "other"),
+        op("read", "a", 2, 3, "other"),
+        op("write", "a", 0, 1),
+        op("read", "b", 2, 3),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_history(name):
+    assert not violations(GOOD[name])
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_history(name):
+    assert len(violations(BAD[name])) == 1, name
+
+
+def is_linearizable(operations):
+    """The same by trying every subset of what is in doubt in every order."""
+    known = [it for it in operations if not it.in_doubt]
+    doubtful = [it for it in operations if it.in_doubt and it.kind != "read"]
+    for size in range(len(doubtful) + 1):
+        for chosen in itertools.combinations(doubtful, size):
+            if any(fits(order) for order in itertools.permutations(known + list(chosen))):
+                return True
+    return False
+
+
+def fits(order):
+    value, latest = None, -1
+    for operation in order:
+        if operation.end < latest:
+            return False
+        latest = max(latest, operation.start)
+        ok, value = operation.after(value)
+        if not ok:
+            return False
+    return True
+
+
+def test_the_search_finds_what_trying_everything_finds():
+    chance = random.Random(1)
+    verdicts = []
+    for _ in range(1500):
+        history = []
+        for _ in range(chance.randint(2, 6)):
+            start = chance.randrange(20)
+            end = GONE if chance.random() < 0.2 else start + chance.randrange(1, 10)
+            kinds = ["write", "read", "erase"] if end == GONE else ["write", "read", "read", "take"]
+            kind = chance.choice(kinds)
+            value = chance.choice(["a", "b", ANYTHING if kind == "take" else None])
+            value = value or ("a" if kind in ("write", "take") else None)
+            history.append(op(kind, value, start, end))
+        expected = is_linearizable(history)
+        assert (not violations(history)) == expected, [str(it) for it in history]
+        verdicts.append(expected)
+    assert 300 < sum(verdicts) < 1200, "the histories are nearly all good, or all bad"
+
+
+# --- the server
+
+
+class Tags:
+    """What clients do with tags, and what each answer tells of the register."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.ecr = [node.client(max_pool_connections=CLIENTS) for node in cluster.nodes]
+        self.ecr[0].create_repository(repositoryName=REPOSITORY)
+        self.base = image()
+        push(self.ecr[0], REPOSITORY, self.base)
+        self.shared = [self.variant(f"shared-{number}") for number in range(5)]
+        self.numbers = itertools.count()
+
+    def variant(self, name):
+        """Another image of the same blobs."""
+        return Image({**self.base.document, "annotations": {"name": name}})
+
+    def some_image(self, chance):
+        """One that is put again and again, or a new one."""
+        if chance.random() < 0.5:
+            return chance.choice(self.shared)
+        return self.variant(f"own-{next(self.numbers)}")
+
+
+class Client:
+    """One client: it stays on a node as long as that answers."""
+
+    def __init__(self, tags, number, seed):
+        self.tags, self.name = tags, f"client{number}"
+        self.chance = random.Random(seed)
+        self.move_to(number)
+
+    def move_to(self, number):
+        self.number = number
+        self.node = self.tags.cluster.node(number)
+        self.v2 = self.tags.cluster.v2(number)
+        self.ecr = self.tags.ecr[number % len(self.tags.ecr)]
+
+    ACTS = {
+        "put": 14,
+        "put_by_api": 6,
+        "delete": 6,
+        "delete_by_api": 5,
+        "get": 14,
+        "head": 10,
+        "get_by_api": 6,
+        "describe": 3,
+        "put_and_leave": 1,
+        "delete_and_leave": 1,
+    }
+
+    def step(self, recorder, tag):
+        """Does one thing to a tag and has it written down."""
+        act = self.chance.choices(list(self.ACTS), self.ACTS.values())[0]
+        recorder.record(tag, f"{self.name}@{self.node.data.name}", lambda: self.try_to(act, tag))
+
+    def try_to(self, act, tag):
+        """Does it; a node that is gone leaves a change in doubt."""
+        made = self.tags.some_image(self.chance)
+        try:
+            return getattr(self, act)(tag, made)
+        except (requests.ConnectionError, EndpointConnectionError) as error:
+            if "refused" in str(error):
+                return None
+        except (ConnectionClosedError, HTTPClientError):
+            pass
+        finally:
+            if not self.node.listens():
+                self.elsewhere()
+        if act.startswith("put"):
+            return "write", made.digest, True
+        return ("erase", None, True) if act.startswith("delete") else None
+
+    def elsewhere(self):
+        self.move_to(self.number + 1)
+        self.node.wait_until_it_listens()
+
+    def path(self, tag):
+        return f"/v2/{REPOSITORY}/manifests/{tag}"
+
+    def put(self, tag, made):
+        answer = self.v2.put_manifest(REPOSITORY, tag, made)
+        assert answer.status_code == 201, answer.text
+        return "write", made.digest
+
+    def put_by_api(self, tag, made):
+        try:
+            self.ecr.put_image(
+                repositoryName=REPOSITORY,
+                imageManifest=made.text,
+                imageManifestMediaType=made.media_type,
+                imageTag=tag,
+            )
+        except self.ecr.exceptions.ImageAlreadyExistsException:
+            return "read", made.digest
+        return "write", made.digest
+
+    def delete(self, tag, _):
+        answer = self.v2.delete(self.path(tag))
+        assert answer.status_code in (202, 404), answer.text
+        return ("take", ANYTHING) if answer.status_code == 202 else ("read", None)
+
+    def delete_by_api(self, tag, _):
+        """The image goes too if it was its last tag."""
+        answer = self.ecr.batch_delete_image(
+            repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}]
+        )
+        if answer["failures"]:
+            assert answer["failures"][0]["failureCode"] == "ImageNotFound", answer
+            return "read", None
+        (gone,) = answer["imageIds"]
+        assert gone["imageTag"] == tag
+        return "take", gone["imageDigest"]
+
+    def get(self, tag, _):
+        answer = self.v2.get_manifest(REPOSITORY, tag)
+        assert answer.status_code in (200, 404), answer.text
+        if answer.status_code == 404:
+            return "read", None
+        assert digest(answer.content) == answer.headers["Docker-Content-Digest"]
+        return "read", digest(answer.content)
+
+    def head(self, tag, _):
+        answer = self.v2.get_manifest(REPOSITORY, tag, method="HEAD")
+        assert answer.status_code in (200, 404), answer.text
+        return "read", answer.headers.get("Docker-Content-Digest")
+
+    def get_by_api(self, tag, _):
+        answer = self.ecr.batch_get_image(
+            repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}], acceptedMediaTypes=ALL_TYPES
+        )
+        if answer["failures"]:
+            assert answer["failures"][0]["failureCode"] == "ImageNotFound", answer
+            return "read", None
+        (found,) = answer["images"]
+        assert digest(found["imageManifest"].encode()) == found["imageId"]["imageDigest"]
+        return "read", found["imageId"]["imageDigest"]
+
+    def describe(self, tag, _):
+        try:
+            answer = self.ecr.describe_images(
+                repositoryName=REPOSITORY, imageIds=[{"imageTag": tag}]
+            )
+        except self.ecr.exceptions.ImageNotFoundException:
+            return "read", None
+        (found,) = answer["imageDetails"]
+        assert tag in found["imageTags"]
+        return "read", found["imageDigest"]
+
+    def put_and_leave(self, tag, made):
+        headers = f"Content-Type: {made.media_type}\r\n"
+        self.send_and_leave("PUT", tag, headers, made.manifest)
+        return "write", made.digest, True
+
+    def delete_and_leave(self, tag, _):
+        self.send_and_leave("DELETE", tag, "", b"")
+        return "erase", None, True
+
+    def send_and_leave(self, method, tag, headers, body):
+        """Sends a whole request and closes the connection before the answer."""
+        login = base64.b64encode(f"AWS:{self.tags.cluster.password}".encode()).decode()
+        head = (
+            f"{method} {self.path(tag)} HTTP/1.1\r\nHost: {self.node.host}\r\n{headers}"
+            f"Authorization: Basic {login}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        # What became of it is in doubt in any case, also if the node is gone by now.
+        place = ("127.0.0.1", self.node.port)
+        with suppress(ConnectionError), socket.create_connection(place, timeout=60) as connection:
+            connection.sendall(head.encode() + body)
+
+
+def record(tags, steps, kills=False, make=Client):
+    """The history of so many steps of all clients; in the end every node is asked once more."""
+    recorder, numbers, failed, events = Recorder(), itertools.count(), [], queue.Queue()
+
+    def work(number):
+        try:
+            client = make(tags, number, SEED + number)
+            while (step := next(numbers)) < steps and not failed:
+                if kills and step % KILL_AFTER == KILL_AFTER // 2:
+                    events.put("kill")
+                client.step(recorder, client.chance.choice(TAGS))
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            events.put("end")
+
+    for number in range(CLIENTS):
+        threading.Thread(target=work, args=(number,)).start()
+    chance, working = random.Random(SEED), CLIENTS
+    while working:
+        if events.get() == "end":
+            working -= 1
+        elif not failed:
+            node = chance.choice(tags.cluster.nodes)
+            node.kill()
+            node.start()
+    assert not failed, f"seed {SEED}: {failed[0]!r}"
+    for number, _ in enumerate(tags.cluster.nodes):
+        client = Client(tags, number, SEED)
+        for tag in TAGS:
+            recorder.record(tag, client.name, partial(client.get, tag, None))
+    return recorder.operations
+
+
+@pytest.fixture
+def tags(tmp_path):
+    with running(tmp_path) as cluster:
+        yield Tags(cluster)
+
+
+def told(found):
+    return f"seed {SEED}\n" + "\n".join(map(str, found))
+
+
+def test_the_history_of_tags_is_linearizable(tags):
+    history = record(tags, STEPS, kills=True)
+    began = time.monotonic()
+    found = violations(history)
+    assert not found, told(found)
+    searched = time.monotonic() - began
+    kinds = Counter(operation.kind for operation in history)
+    doubtful = sum(operation.in_doubt for operation in history)
+    print(
+        f"{len(history)} operations, {doubtful} in doubt, {dict(kinds)}, {searched:.1f} s of search"
+    )
+    assert len(history) > STEPS * 0.9
+    assert min(kinds[kind] for kind in ("write", "read", "take")) > STEPS / 50
+    # The trails agree: every move begins where the one before it ended.
+    for tag in TAGS:
+        check_trail(tags.cluster, tag)
+
+
+def check_trail(cluster, tag):
+    """`tag_change` tells every move of a tag, and each begins where another one ended."""
+    moves = cluster.rows("SELECT from_digest, to_digest FROM tag_change WHERE tag = ?", tag)
+    ends = Counter(move["to_digest"] for move in moves)
+    begins = Counter(move["from_digest"] for move in moves)
+    now = cluster.rows(
+        "SELECT i.digest FROM tag t JOIN image i ON i.id = t.image_id WHERE t.name = ?", tag
+    )
+    last = now[0]["digest"] if now else None
+    # From nothing to `last`: every digest is left as often as it is reached, but for those two.
+    begins[last] += 1
+    ends[None] += 1
+    assert begins == ends, f"{tag}: {begins - ends} {ends - begins}"
+
+
+class Forgetful(Client):
+    """A planted bug: a change that is acknowledged and not done, now and then."""
+
+    def put(self, tag, made):
+        if self.chance.random() < 0.05:
+            return "write", made.digest
+        return super().put(tag, made)
+
+
+class Caching(Client):
+    """A planted bug: a node that remembers a tag's digest and does not hear of changes."""
+
+    REMEMBERED = {}
+
+    def get(self, tag, made):
+        key = (self.node.data, tag)
+        if key in self.REMEMBERED and self.chance.random() < 0.5:
+            return "read", self.REMEMBERED[key]
+        answer = super().get(tag, made)
+        self.REMEMBERED[key] = answer[1]
+        return answer
+
+
+@pytest.mark.parametrize("planted", [Forgetful, Caching])
+def test_a_planted_bug_is_found(tags, planted):
+    assert not violations(record(tags, PLANTED_STEPS))
+    for tag in TAGS:
+        tags.cluster.v2(0).delete(f"/v2/{REPOSITORY}/manifests/{tag}")
+    found = violations(record(tags, PLANTED_STEPS, make=planted))
+    assert found, f"seed {SEED}: the checker does not see what {planted.__name__} does"
+    print(found[0])
