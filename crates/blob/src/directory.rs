@@ -286,8 +286,8 @@ impl Folder {
 
 fn folder_sync(directory: Arc<OwnedFd>, syncs: Arc<Syncs>, on_fatal: OnFatal) -> SharedSync {
     SharedSync::new(move || {
-        syncs.count_folder();
-        rustix::fs::fsync(&directory).map_err(io::Error::from).inspect_err(|error| on_fatal(error))
+        let synced = syncs.folder().and_then(|()| rustix::fs::fsync(&directory));
+        synced.map_err(io::Error::from).inspect_err(|error| on_fatal(error))
     })
 }
 

@@ -19,6 +19,7 @@ pub struct Faulty {
     calls: AtomicU64,
     fails: AtomicU64,
     loses: AtomicU64,
+    injected: AtomicU64,
 }
 
 impl Faulty {
@@ -29,12 +30,18 @@ impl Faulty {
             calls: AtomicU64::new(0),
             fails: AtomicU64::new(0),
             loses: AtomicU64::new(0),
+            injected: AtomicU64::new(0),
         }
     }
 
     /// The calls of `put`, `get`, `delete` and `list` so far.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Failures that were injected so far.
+    pub fn injected(&self) -> u64 {
+        self.injected.load(Ordering::SeqCst)
     }
 
     /// Counts from zero again and lets the `nth` call, from 1, fail before it does anything.
@@ -62,10 +69,10 @@ impl Faulty {
     /// Counts a call. Fails if it is the one to fail; says whether its answer is to be lost.
     fn call(&self) -> Result<bool, Error> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if number == self.fails.load(Ordering::SeqCst) {
-            return Err(broken());
-        }
-        Ok(number == self.loses.load(Ordering::SeqCst))
+        let fails = number == self.fails.load(Ordering::SeqCst);
+        let loses = number == self.loses.load(Ordering::SeqCst);
+        self.injected.fetch_add((fails || loses).into(), Ordering::SeqCst);
+        if fails { Err(broken()) } else { Ok(loses) }
     }
 }
 

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 /// How many syncs a [`DirectoryStore`](crate::DirectoryStore) has made, for the metrics.
@@ -17,6 +18,10 @@ use tokio::sync::oneshot;
 pub struct Syncs {
     files: AtomicU64,
     folders: AtomicU64,
+    /// For tests: how many are left to the one that fails. 0: none.
+    failing_file: AtomicU64,
+    failing_folder: AtomicU64,
+    injected: AtomicU64,
 }
 
 impl Syncs {
@@ -30,13 +35,47 @@ impl Syncs {
         self.folders.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn count_file(&self) {
-        self.files.fetch_add(1, Ordering::Relaxed);
+    /// For tests: the `nth` sync of an object from now on fails, once; the first is 1, and 0
+    /// heals.
+    pub fn fail_file(&self, nth: u64) {
+        self.failing_file.store(nth, Ordering::SeqCst);
     }
 
-    pub(crate) fn count_folder(&self) {
-        self.folders.fetch_add(1, Ordering::Relaxed);
+    /// For tests: the `nth` sync of a folder from now on fails, once; the first is 1, and 0
+    /// heals. The process is ended then, unless the store was opened otherwise.
+    pub fn fail_folder(&self, nth: u64) {
+        self.failing_folder.store(nth, Ordering::SeqCst);
     }
+
+    /// For tests: failures that were injected so far.
+    pub fn injected(&self) -> u64 {
+        self.injected.load(Ordering::SeqCst)
+    }
+
+    /// Counts the sync of an object.
+    pub(crate) fn file(&self) -> Result<(), Errno> {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.fail_if(count_down(&self.failing_file))
+    }
+
+    /// Counts the sync of a folder.
+    pub(crate) fn folder(&self) -> Result<(), Errno> {
+        self.folders.fetch_add(1, Ordering::Relaxed);
+        self.fail_if(count_down(&self.failing_folder))
+    }
+
+    fn fail_if(&self, failing: bool) -> Result<(), Errno> {
+        if failing {
+            self.injected.fetch_add(1, Ordering::SeqCst);
+            return Err(Errno::IO);
+        }
+        Ok(())
+    }
+}
+
+/// Counts one; true for the one that was asked for.
+fn count_down(left: &AtomicU64) -> bool {
+    left.load(Ordering::SeqCst) > 0 && left.fetch_sub(1, Ordering::SeqCst) == 1
 }
 
 /// A sync that callers share. Clones are the same one.

@@ -12,7 +12,7 @@ mod blob;
 mod check;
 mod clock;
 mod error;
-mod fault;
+pub mod fault;
 mod garbage;
 mod image;
 mod job;

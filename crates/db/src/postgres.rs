@@ -21,8 +21,8 @@ use postgres::{Client, Config, Statement};
 use tokio::sync::Semaphore;
 
 use crate::error::chain;
-use crate::tx::{Failure, State};
-use crate::{Error, Extras, Metrics, Param, Tx};
+use crate::tx::{Failure, State, Watched};
+use crate::{Error, Extras, Faults, Metrics, Param, Tx};
 
 /// Connections of a process.
 const THREADS: usize = 16;
@@ -227,8 +227,9 @@ impl Attempt<'_> {
             return Tried::Again(failure.error);
         }
         let is_write = matches!(self.mode, Mode::Write | Mode::WriteUnsynced | Mode::Claim);
-        let faults = self.extras.faults.as_deref().filter(|_| is_write);
-        let mut tx = Tx::postgres(session, faults);
+        let faults = self.extras.faults.as_deref();
+        let watched = faults.map(if is_write { Watched::Write } else { Watched::Read });
+        let mut tx = Tx::postgres(session, watched);
         if begin.is_none() {
             tx = tx.single();
         }
@@ -259,20 +260,24 @@ impl Attempt<'_> {
             session.roll_back();
             return Tried::Done(result);
         }
-        self.commit(session, result, faults)
+        self.commit(session, result, faults.filter(|_| is_write))
     }
 
     fn commit<T, E: From<Error>>(
         &self,
         session: &mut Session,
         result: Result<T, E>,
-        faults: Option<&crate::Faults>,
+        faults: Option<&Faults>,
     ) -> Tried<T, E> {
-        if let Some(Err(error)) = faults.map(crate::Faults::commit) {
+        if let Some(Err(error)) = faults.map(Faults::commit) {
             session.roll_back();
             return Tried::Done(Err(error.into()));
         }
         match session.run_batch("COMMIT") {
+            Ok(()) if faults.is_some_and(Faults::is_commit_lost) => {
+                session.disconnect();
+                Tried::Done(Err(Error::unavailable("injected loss of a commit's answer").into()))
+            }
             Ok(()) => {
                 self.metrics.count_batch(1, matches!(self.mode, Mode::Write | Mode::Claim));
                 Tried::Done(result)

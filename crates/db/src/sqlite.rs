@@ -27,8 +27,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use crate::tx::State;
-use crate::{Error, Extras, Metrics, Tx};
+use crate::tx::{State, Watched};
+use crate::{Error, Extras, Faults, Metrics, Tx};
 
 const STATEMENTS: usize = 256;
 /// Closures that one commit takes at most.
@@ -62,6 +62,7 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     jobs: mpsc::Sender<Job>,
     metrics: Arc<Metrics>,
+    faults: Option<Arc<Faults>>,
     writer: JoinHandle<()>,
     /// Held as long as the database is open.
     _lock: Option<File>,
@@ -103,6 +104,7 @@ impl Sqlite {
             path: path.to_owned(),
             jobs,
             metrics,
+            faults: extras.faults.clone(),
             writer,
             _lock: lock,
         })
@@ -127,6 +129,7 @@ impl Sqlite {
         snapshot: bool,
         f: impl Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let watched = self.faults.as_deref().map(Watched::Read);
         READERS.with_borrow_mut(|readers| {
             if !readers.contains_key(&self.id) {
                 readers.retain(|_, (alive, _)| alive.strong_count() > 0);
@@ -138,14 +141,14 @@ impl Sqlite {
                 }
             };
             if !snapshot {
-                let mut tx = Tx::sqlite(connection, None).single();
+                let mut tx = Tx::sqlite(connection, watched).single();
                 let result = f(&mut tx);
                 if tx.state() != State::NeedsSnapshot {
                     return result;
                 }
             }
             connection.execute_batch("BEGIN").map_err(Error::from)?;
-            let result = catch_unwind(AssertUnwindSafe(|| f(&mut Tx::sqlite(connection, None))));
+            let result = catch_unwind(AssertUnwindSafe(|| f(&mut Tx::sqlite(connection, watched))));
             let ended = connection.execute_batch("COMMIT").map_err(Error::from);
             match result {
                 Ok(result) => {
@@ -297,7 +300,7 @@ impl Writer {
             self.roll_back();
             return Ok(false);
         }
-        if let Some(Err(error)) = self.extras.faults.as_deref().map(crate::Faults::commit) {
+        if let Some(Err(error)) = self.extras.faults.as_deref().map(Faults::commit) {
             self.roll_back();
             return Err(Broken::All(error));
         }
@@ -308,7 +311,7 @@ impl Writer {
             }
             Broken::All(error.into())
         })?;
-        match self.extras.faults.as_deref().filter(|_| synced).map(crate::Faults::sync) {
+        match self.extras.faults.as_deref().filter(|_| synced).map(Faults::sync) {
             Some(Err(error)) => Err(self.fatal(error)),
             _ => Ok(true),
         }
@@ -316,7 +319,8 @@ impl Writer {
 
     /// Runs one closure of a batch: true to keep what it did.
     fn run_closure(&self, number: usize, job: &mut Job) -> Result<bool, Broken> {
-        let mut tx = Tx::sqlite(&self.connection, self.extras.faults.as_deref());
+        let watched = self.extras.faults.as_deref().map(Watched::Write);
+        let mut tx = Tx::sqlite(&self.connection, watched);
         let kept = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut tx)));
         if tx.state() == State::Unsynced {
             return Err(self.fatal(tx.into_error()));

@@ -13,13 +13,29 @@ use crate::{Error, Param, Row};
 /// A transaction, or a snapshot: where statements run.
 pub struct Tx<'a> {
     engine: On<'a>,
-    faults: Option<&'a Faults>,
+    faults: Option<Watched<'a>>,
     state: State,
     /// What ended it.
     error: Option<Error>,
     /// No transaction was begun: there is room for one statement.
     single: bool,
     statements: u64,
+}
+
+/// What counts the statements and may fail one: reads are counted apart.
+#[derive(Clone, Copy)]
+pub(crate) enum Watched<'a> {
+    Write(&'a Faults),
+    Read(&'a Faults),
+}
+
+impl Watched<'_> {
+    fn statement(self) -> Result<(), Error> {
+        match self {
+            Watched::Write(faults) => faults.statement(),
+            Watched::Read(faults) => faults.read_statement(),
+        }
+    }
 }
 
 enum On<'a> {
@@ -60,16 +76,16 @@ impl rusqlite::ToSql for Param<'_> {
 impl<'a> Tx<'a> {
     pub(crate) fn sqlite(
         connection: &'a rusqlite::Connection,
-        faults: Option<&'a Faults>,
+        faults: Option<Watched<'a>>,
     ) -> Tx<'a> {
         Tx::new(On::Sqlite(connection), faults)
     }
 
-    pub(crate) fn postgres(session: &'a mut Session, faults: Option<&'a Faults>) -> Tx<'a> {
+    pub(crate) fn postgres(session: &'a mut Session, faults: Option<Watched<'a>>) -> Tx<'a> {
         Tx::new(On::Postgres(session), faults)
     }
 
-    fn new(engine: On<'a>, faults: Option<&'a Faults>) -> Tx<'a> {
+    fn new(engine: On<'a>, faults: Option<Watched<'a>>) -> Tx<'a> {
         Tx { engine, faults, state: State::Open, error: None, single: false, statements: 0 }
     }
 
@@ -175,7 +191,7 @@ impl Tx<'_> {
             return Err(Error::internal("a second statement needs a snapshot"));
         }
         self.statements += 1;
-        let injected = self.faults.map_or(Ok(()), Faults::statement);
+        let injected = self.faults.map_or(Ok(()), Watched::statement);
         injected.inspect_err(|error| {
             self.state = State::Ended;
             self.error = Some(error.clone());

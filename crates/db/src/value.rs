@@ -166,6 +166,12 @@ pub trait FromColumn: Sized {
     fn from_column(value: Value) -> Option<Self>;
 }
 
+impl FromColumn for Value {
+    fn from_column(value: Value) -> Option<Value> {
+        Some(value)
+    }
+}
+
 impl FromColumn for i64 {
     fn from_column(value: Value) -> Option<i64> {
         if let Value::Int(value) = value { Some(value) } else { None }

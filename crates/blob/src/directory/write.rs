@@ -141,7 +141,7 @@ impl Unfinished {
         self.folder_sync.get_or_insert_with(|| self.folder.sync.ask());
         self.write_all(&mut piece.frames)?;
         if piece.last {
-            self.folder.syncs.count_file();
+            self.folder.syncs.file()?;
             rustix::fs::fdatasync(&self.file)?;
         }
         Ok(())
