@@ -3,7 +3,7 @@
 #
 #   scripts/tools.sh            everything
 #   scripts/tools.sh NAME…      only these: apt, python, awscli1, node, rootfs, or a Go tool's name
-#                               (registry, which only scripts/bench.sh uses, comes no other way)
+#                               (registry and strace, for scripts/bench.sh, come no other way)
 #   scripts/tools.sh path       prints the folder that the tools are in
 #
 # Wants root on Debian 12. A thing that was installed leaves a stamp with its version, so the
@@ -43,6 +43,9 @@ docker.io containerd runc podman buildah skopeo umoci awscli
 mmdebstrap
 "
 
+# Like bench_go_tools: counts the calls of a server that sync.
+bench_debian_packages="strace"
+
 awscli1_version=1.46.3
 node_packages="@aws-sdk/client-ecr@3.1169.0"
 
@@ -79,7 +82,7 @@ quietly() {
 
 apt() {
   local package missing=()
-  for package in $debian_packages; do
+  for package in ${*:-$debian_packages}; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
@@ -222,6 +225,7 @@ for name in "$@"; do
     path) echo "$tools" ;;
     all) everything ;;
     apt | python | awscli1 | rootfs) "$name" ;;
+    strace) apt "$bench_debian_packages" ;;
     node) node_sdk ;;
     go) golang ;;
     *) golang "$name" ;;
