@@ -1,6 +1,7 @@
 """The registries under load: how each is started, reached, looked at and ended."""
 
 import configparser
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -237,6 +238,7 @@ class Bonded(Server):
         self.program = program
         self.postgres = database
         self.seed_program = seed
+        self.more_config = ""
         super().__init__("bonded", "", work, load)
 
     @property
@@ -261,7 +263,7 @@ class Bonded(Server):
         self.config.write_text(
             f'database = "{self.database}"\n'
             f'[[listeners]]\naddress = "127.0.0.1:{self.port}"\n'
-            f"[accounts.{ACCOUNT}]\n[regions.{REGION}]\n"
+            f"[accounts.{ACCOUNT}]\n[regions.{REGION}]\n{self.more_config}"
         )
         return [self.program, "serve", *self.place()]
 
@@ -278,20 +280,29 @@ class Bonded(Server):
     def create_repository(self, name):
         self.call("CreateRepository", {"repositoryName": name})
 
+    def seed(self, *arguments):
+        """Fills the stopped deployment without requests."""
+        command = [str(self.seed_program), *self.place(), *map(str, arguments)]
+        subprocess.run(command, check=True)
+
     def call(self, operation, body):
         """One operation of ECR's API, as the account's root."""
+        with contextlib.closing(self.connect()) as connection:
+            return self.call_on(connection, operation, body)
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+
+    def call_on(self, connection, operation, body):
         file = configparser.ConfigParser()
         file.read(self.data / "credentials")
         profile = file["default"]
         keys = profile["aws_access_key_id"], profile["aws_secret_access_key"]
-        host = f"127.0.0.1:{self.port}"
         payload = json.dumps(body)
-        headers = signed(operation, host, payload, *keys)
-        connection = http.client.HTTPConnection(host, timeout=600)
+        headers = signed(operation, f"127.0.0.1:{self.port}", payload, *keys)
         connection.request("POST", "/", payload, headers)
         answer = connection.getresponse()
         text = answer.read()
-        connection.close()
         if answer.status != 200:
             raise SystemExit(f"{operation}: {answer.status} {text.decode()}")
         return json.loads(text)
