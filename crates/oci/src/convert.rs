@@ -4,7 +4,12 @@
 //! made of the other, under a digest of its own. Schema 1 is never made: it needs the config's
 //! bytes and a signature, and no client of today asks for it alone.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::media_type::{
     DOCKER_CONFIG, DOCKER_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER_TAR, DOCKER_FOREIGN_LAYER_ZSTD,
@@ -119,29 +124,83 @@ pub fn as_accepted(bytes: &[u8], media_type: &str, accept: &Accept) -> Accepted 
 }
 
 fn converted(bytes: &[u8], to: &str) -> Option<Vec<u8>> {
-    let mut manifest: Value = serde_json::from_slice(bytes).ok()?;
-    let members = manifest.as_object_mut()?;
-    if members.contains_key("subject") || members.contains_key("artifactType") {
+    let mut manifest: Members<'_> = serde_json::from_slice(bytes).ok()?;
+    if manifest.get("subject").is_some() || manifest.get("artifactType").is_some() {
         return None;
     }
-    members.insert("mediaType".to_owned(), Value::from(to));
-    rename(members.get_mut("config")?, to)?;
-    for layer in members.get_mut("layers")?.as_array_mut()? {
-        rename(layer, to)?;
-    }
+    let config = renamed(serde_json::from_str(manifest.get("config")?.get()).ok()?, to)?;
+    let config = to_raw_value(&config).ok()?;
+    let layers: Vec<Members<'_>> = serde_json::from_str(manifest.get("layers")?.get()).ok()?;
+    let layers: Option<Vec<_>> = layers.into_iter().map(|layer| renamed(layer, to)).collect();
+    let layers = to_raw_value(&layers?).ok()?;
+    manifest.set("mediaType", to_raw_value(to).ok()?);
+    manifest.set("config", config);
+    manifest.set("layers", layers);
     serde_json::to_vec(&manifest).ok()
 }
 
 /// Gives a config or layer the type of the same meaning; `None` if there is none.
-fn rename(descriptor: &mut Value, to: &str) -> Option<()> {
-    let media_type = descriptor.get_mut("mediaType")?;
-    let from = media_type.as_str()?;
-    let renamed = SAME.iter().find_map(|(oci, docker)| match to {
+fn renamed<'a>(mut descriptor: Members<'a>, to: &str) -> Option<Members<'a>> {
+    let from: String = serde_json::from_str(descriptor.get("mediaType")?.get()).ok()?;
+    let meant = SAME.iter().find_map(|(oci, docker)| match to {
         DOCKER_MANIFEST => (*oci == from).then_some(*docker),
         _ => (*docker == from).then_some(*oci),
     })?;
-    *media_type = Value::from(renamed);
-    Some(())
+    descriptor.set("mediaType", to_raw_value(meant).ok()?);
+    Some(descriptor)
+}
+
+/// An object as it is written. What is not looked at stays the text that it is: as a tree of
+/// values a stranger's manifest could take seventy times its size.
+#[derive(Default)]
+struct Members<'a>(Vec<(Cow<'a, str>, Cow<'a, RawValue>)>);
+
+impl<'a> Members<'a> {
+    fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
+    /// Replaces a member where it stands, or adds it at the end.
+    fn set(&mut self, name: &'static str, value: Box<RawValue>) {
+        match self.0.iter_mut().find(|(key, _)| key == name) {
+            Some(member) => member.1 = Cow::Owned(value),
+            None => self.0.push((Cow::Borrowed(name), Cow::Owned(value))),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'a>, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Members::default();
+        while let Some((key, value)) = map.next_entry::<Key<'de>, &RawValue>()? {
+            members.0.push((key.0, Cow::Borrowed(value)));
+        }
+        Ok(members)
+    }
+}
+
+/// A name, where it stands if it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +235,17 @@ mod tests {
         assert_eq!(manifest.config.unwrap().media_type, DOCKER_CONFIG);
         let back = choose(&bytes, DOCKER_MANIFEST, &[OCI_MANIFEST]);
         assert!(matches!(back, Accepted::Converted { bytes, .. } if bytes == stored));
+    }
+
+    #[test]
+    fn what_means_nothing_here_stays_as_it_is_written() {
+        let text = String::from_utf8(oci()).unwrap();
+        let odd = r#","x":[1.50, {"a" :"\u0041"}],"mediaTyp\u0065s":1e400}"#;
+        let stored = format!("{}{odd}", &text[..text.len() - 1]);
+        let made = choose(stored.as_bytes(), OCI_MANIFEST, &[DOCKER_MANIFEST]);
+        let Accepted::Converted { bytes, .. } = made else { panic!("not converted") };
+        let made = String::from_utf8(bytes).unwrap();
+        assert!(made.ends_with(r#","x":[1.50, {"a" :"\u0041"}],"mediaTypes":1e400}"#), "{made}");
     }
 
     #[test]

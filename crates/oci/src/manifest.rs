@@ -14,7 +14,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 
-use wire::{Wire, WireDescriptor, WireFsLayer};
+use wire::{List, Wire, WireDescriptor, WireFsLayer};
 
 use crate::{Digest, InvalidDigest, media_type};
 
@@ -97,7 +97,7 @@ pub enum ManifestError {
 impl Manifest {
     /// Reads a manifest. `content_type` is what came with it, if anything.
     ///
-    /// Takes time and memory linear in the bytes. Depth costs no stack: the parser stops at 128
+    /// Takes time and memory linear in the bytes, and keeps no list beyond its limit. Depth costs no stack: the parser stops at 128
     /// levels of what is read here and skips what is not without recursion.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Manifest {
         let config = wire.config.map(descriptor).transpose()?;
         let mut layers = descriptors(wire.layers)?;
         layers.extend(descriptors(wire.blobs)?);
-        for layer in wire.fs_layers.into_iter().flatten() {
+        for layer in wire.fs_layers.into_iter().flat_map(|list| list.0) {
             layers.push(schema_1_layer(&layer)?);
         }
         let artifact_type = wire.artifact_type.filter(|text| !text.is_empty());
@@ -227,8 +227,8 @@ fn check_members(wire: &Wire, kind: Kind) -> Result<(), ManifestError> {
     Ok(())
 }
 
-fn descriptors(list: Option<Vec<WireDescriptor>>) -> Result<Vec<Descriptor>, ManifestError> {
-    list.into_iter().flatten().map(descriptor).collect()
+fn descriptors(list: Option<List<WireDescriptor>>) -> Result<Vec<Descriptor>, ManifestError> {
+    list.into_iter().flat_map(|list| list.0).map(descriptor).collect()
 }
 
 fn descriptor(wire: WireDescriptor) -> Result<Descriptor, ManifestError> {

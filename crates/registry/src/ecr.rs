@@ -38,8 +38,9 @@ pub mod types;
 mod untag_resource;
 mod upload_layer_part;
 
-use serde::Serialize;
+use bonded_account::audit::LONGEST_PARAMETERS;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
@@ -165,19 +166,61 @@ where
     output(run(input).await?)
 }
 
+/// Where a manifest stands in a body.
+#[derive(Deserialize)]
+struct WithManifest<'a> {
+    #[serde(borrow, rename = "imageManifest")]
+    manifest: Option<&'a RawValue>,
+}
+
 /// `requestParameters` of the record: the input, without a manifest, because manifests are kept
-/// sealed and records are not.
+/// sealed and records are not. `None` if they are longer than a record takes: a stranger's JSON
+/// becomes no tree of values, many times its size, before that is known.
 fn parameters(body: &[u8]) -> Option<Box<RawValue>> {
-    const MANIFEST: &str = "imageManifest";
     let text: &RawValue = serde_json::from_slice(body).ok()?;
-    if !text.get().contains(MANIFEST) {
-        return Some(text.to_owned());
+    let WithManifest { manifest } = serde_json::from_str(text.get()).ok()?;
+    let left = text.get().len() - manifest.map_or(0, |manifest| manifest.get().len());
+    if left > LONGEST_PARAMETERS {
+        return None;
     }
-    let mut members: Map<String, Value> = serde_json::from_str(text.get()).ok()?;
-    members.remove(MANIFEST);
+    let Some(manifest) = manifest else { return Some(text.to_owned()) };
+    let start = manifest.get().as_ptr().addr() - text.get().as_ptr().addr();
+    let before = text.get().get(..start)?;
+    let after = text.get().get(start + manifest.get().len()..)?;
+    let mut members: Map<String, Value> =
+        serde_json::from_str(&format!("{before}null{after}")).ok()?;
+    members.remove("imageManifest");
     to_raw_value(&members).ok()
 }
 
 fn output(output: impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(&output).map_err(|error| Error::Internal(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, expected: Option<&str>) {
+        let found = parameters(body.as_bytes());
+        assert_eq!(found.as_ref().map(|it| it.get()), expected, "{body:.80}");
+    }
+
+    #[test]
+    fn a_record_has_the_parameters_without_the_manifest() {
+        check(r#" {"a":[1, 2]} "#, Some(r#"{"a":[1, 2]}"#));
+        check(r#"{"a":1,"imageManifest":"{\"b\":2}","c":3}"#, Some(r#"{"a":1,"c":3}"#));
+        // The same name, written in another way.
+        check(r#"{"image\u004danifest":"{}","c":3}"#, Some(r#"{"c":3}"#));
+        check("[", None);
+    }
+
+    #[test]
+    fn what_a_record_does_not_take_is_not_read() {
+        let long = "x".repeat(LONGEST_PARAMETERS);
+        check(&format!(r#"{{"a":"{long}"}}"#), None);
+        check(&format!(r#"{{"imageManifest":"{long}","a":1}}"#), Some(r#"{"a":1}"#));
+        let zeros = "0,".repeat(LONGEST_PARAMETERS);
+        check(&format!(r#"{{"imageManifest":"x","a":[{zeros}0]}}"#), None);
+    }
 }

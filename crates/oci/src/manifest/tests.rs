@@ -90,6 +90,15 @@ fn limits() {
     );
     let error = parse(&text, Some(media_type::OCI_MANIFEST)).unwrap_err();
     assert_eq!(error, ManifestError::TooManyDescriptors);
+    // Far beyond the limit the list is still read to its end, and no more of it is kept.
+    let empty = format!(r#"{{"schemaVersion":2,"manifests":[{}{{}}]}}"#, "{},".repeat(1_000_000));
+    let error = parse(&empty, Some(media_type::OCI_INDEX)).unwrap_err();
+    assert_eq!(error, ManifestError::TooManyDescriptors);
+    let wire: Wire = serde_json::from_str(&empty).unwrap();
+    assert_eq!(wire.count(), MAX_DESCRIPTORS + 1);
+    let urls = format!(r#"{{"urls":[{}""]}}"#, r#""","#.repeat(1_000_000));
+    let wire: WireDescriptor = serde_json::from_str(&urls).unwrap();
+    assert_eq!(size_of_val(wire.urls.unwrap().as_slice()), 0);
     let long = vec![b' '; MAX_BYTES + 1];
     assert_eq!(Manifest::parse(&long, None).unwrap_err(), ManifestError::TooLarge);
 }

@@ -129,41 +129,55 @@ pub(super) fn upload_id(value: Option<&str>) -> Result<Uuid> {
     })
 }
 
-/// Where the base64 is.
-enum Base64 {
-    /// In the body, between its quotes.
-    Body(Range<usize>),
-    /// It was written with escapes (`\/`), so it is elsewhere now.
-    Own(String),
-}
+/// Where in the body the base64 is, between its quotes.
+struct Base64(Range<usize>);
 
 impl Base64 {
     fn find(raw: &RawValue, body: &[u8]) -> Result<Base64> {
-        let text = raw.get();
+        let inside = raw.get().strip_prefix('"').and_then(|it| it.strip_suffix('"'));
         let unreadable = || Error::Serialization("layerPartBlob is not a string".to_owned());
-        let inside = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
         let inside = inside.ok_or_else(unreadable)?;
-        if inside.contains('\\') {
-            let text = serde_json::from_str(text).map_err(|_| unreadable())?;
-            return Ok(Base64::Own(text));
-        }
         let start = inside.as_ptr().addr() - body.as_ptr().addr();
-        Ok(Base64::Body(start..start + inside.len()))
+        Ok(Base64(start..start + inside.len()))
     }
 
-    fn decode(self, body: Vec<u8>) -> Result<Bytes> {
-        let (mut buffer, range) = match self {
-            Base64::Body(range) => (body, range),
-            Base64::Own(text) => {
-                let all = 0..text.len();
-                (text.into_bytes(), all)
-            }
-        };
-        let text = buffer.get_mut(range.clone()).expect("the text was found in the buffer");
-        let size = decode_in_place(text)
+    fn decode(self, mut body: Vec<u8>) -> Result<Bytes> {
+        let Base64(range) = self;
+        let text = body.get_mut(range.clone()).expect("the text was found in the body");
+        let size = unescape_in_place(text)
+            .and_then(|length| decode_in_place(text.get_mut(..length)?))
             .ok_or_else(|| Error::Serialization("layerPartBlob is not base64".to_owned()))?;
-        Ok(Bytes::from(buffer).slice(range.start..range.start + size))
+        Ok(Bytes::from(body).slice(range.start..range.start + size))
     }
+}
+
+/// Replaces JSON's escapes (`\/`) by what they mean, at the front of the same place; gives how
+/// long it is then. `None` for those that stand for nothing that base64 has.
+fn unescape_in_place(text: &mut [u8]) -> Option<usize> {
+    let Some(mut read) = text.iter().position(|byte| *byte == b'\\') else {
+        return Some(text.len());
+    };
+    let mut written = read;
+    while let Some(byte) = text.get(read) {
+        let (meant, length) = match (byte, text.get(read + 1)) {
+            (b'\\', Some(b'/')) => (b'/', 2),
+            (b'\\', Some(b'u')) => (byte_of(text.get(read + 2..read + 6)?)?, 6),
+            (b'\\', _) => return None,
+            (byte, _) => (*byte, 1),
+        };
+        *text.get_mut(written)? = meant;
+        read += length;
+        written += 1;
+    }
+    Some(written)
+}
+
+/// The character of an escape's hexadecimal digits, if it is one of a byte.
+fn byte_of(digits: &[u8]) -> Option<u8> {
+    let value = digits
+        .iter()
+        .try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?));
+    u8::try_from(value?).ok()
 }
 
 /// Replaces base64 by the bytes that it means, at the front of the same place; gives how many.
@@ -213,10 +227,21 @@ mod tests {
     }
 
     #[test]
+    fn escapes_that_base64_does_not_have_are_refused() {
+        for text in
+            ["AAA\\n", "AAA\\\\", "\\u00e9AAA", "\\u2028AAA", "AAA\\u00", "AAA\\", "\\u+041"]
+        {
+            let found = Base64(0..text.len()).decode(text.as_bytes().to_vec());
+            assert!(matches!(found, Err(Error::Serialization(_))), "{text}");
+        }
+    }
+
+    #[test]
     fn the_bytes_are_found_in_the_body() {
         for (body, bytes) in [
             (r#"{"a":1,"layerPartBlob":"AQID"}"#, &[1, 2, 3][..]),
             (r#"{"layerPartBlob" : "\/+8=" }"#, &[0xff, 0xef]),
+            (r#"{"layerPartBlob":"AQ\u0049\u0044"}"#, &[1, 2, 3]),
             (r#"{"layerPartBlob":""}"#, &[]),
         ] {
             let body = body.as_bytes().to_vec();
