@@ -79,6 +79,15 @@ class Server:
 
     def start(self):
         """Starts it and waits until it says that it is ready."""
+        self.spawn()
+        return self.wait_until_ready()
+
+    def wait_until_ready(self):
+        until(self.is_ready, f"the server is ready\n{self.log.text()[-3000:]}")
+        return self
+
+    def spawn(self):
+        """Starts its process and waits for nothing."""
         with self.log.path.open("ab") as log, self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [bonded(), "serve", "--data", str(self.data), "--config", str(self.config_file)],
@@ -87,8 +96,6 @@ class Server:
                 stderr=log,
                 env=environment(self.data.parent, RUST_BACKTRACE="1", **log_level()),
             )
-        until(self.is_ready, f"the server is ready\n{self.log.text()[-3000:]}")
-        return self
 
     def is_ready(self):
         assert self.process.poll() is None, f"the server has ended:\n{self.log.text()[-3000:]}"

@@ -18,3 +18,8 @@ def until(condition, what, seconds=60):
             raise AssertionError(f"waited {seconds} s in vain: {what}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.2)
+
+
+def hesitate(seconds):
+    """Lets a short time pass, so that what comes next meets another moment. Waits for nothing."""
+    time.sleep(seconds)
