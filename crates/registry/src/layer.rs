@@ -24,8 +24,6 @@ mod mount;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use bonded_db::{AvailableLayer, LayerRow};
 use bonded_oci::Digest;
 
@@ -58,7 +56,10 @@ pub async fn find(call: &Call, permit: &Permit, digest: &Digest) -> Result<Layer
     let found = call.db().read_point(move |tx| tx.layer(&repository_id, &wanted)).await?;
     let row = found.ok_or_else(|| not_found(permit, &text))?;
     if is_stale(call, row.unused_since) {
-        refresh(call, permit, vec![text]).await?;
+        let gone = refresh(call, permit, vec![text.clone()]).await?;
+        if !gone.is_empty() {
+            return Err(not_found(permit, &text));
+        }
     }
     let size = unsigned(row.size);
     call.add("layerSize", size);
@@ -72,11 +73,12 @@ pub async fn available(
     digests: Vec<String>,
 ) -> Result<Vec<AvailableLayer>> {
     let repository_id = permit.id;
-    let found = call.db().read(move |tx| tx.available_layers(&repository_id, &digests)).await?;
+    let mut found = call.db().read(move |tx| tx.available_layers(&repository_id, &digests)).await?;
     let stale = |layer: &&AvailableLayer| is_stale(call, layer.unused_since);
     let stale: Vec<_> = found.iter().filter(stale).map(|layer| layer.digest.clone()).collect();
     if !stale.is_empty() {
-        refresh(call, permit, stale).await?;
+        let gone = refresh(call, permit, stale).await?;
+        found.retain(|layer| !gone.contains(&layer.digest));
     }
     Ok(found)
 }
@@ -147,23 +149,21 @@ fn is_stale(call: &Call, unused_since: Option<i64>) -> bool {
     unused_since.is_some_and(|since| since < call.now() - grace / 4)
 }
 
-/// Starts the grace time of unused blobs anew. It is a promise, so it is synced; it happens at
-/// most once in a quarter of the grace time.
-///
-/// # Errors
-/// `LayerNotFound` when one was collected meanwhile.
-async fn refresh(call: &Call, permit: &Permit, digests: Vec<String>) -> Result<()> {
+/// Starts the grace time of unused blobs anew, and gives those that were collected meanwhile. It
+/// is a promise, so it is synced; it happens at most once in a quarter of the grace time.
+async fn refresh(call: &Call, permit: &Permit, digests: Vec<String>) -> Result<Vec<String>> {
     let now = call.now();
-    let permit = Arc::new(permit.clone());
+    let permit = permit.clone();
     call.db()
         .write(move |tx| {
             let repository = permit.repository(tx)?;
+            let mut gone = Vec::new();
             for digest in &digests {
                 if !tx.refresh_membership(&repository.id, digest, now)? {
-                    return Err(not_found(&permit, digest));
+                    gone.push(digest.clone());
                 }
             }
-            Ok(())
+            Ok(gone)
         })
         .await
 }
