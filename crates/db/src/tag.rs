@@ -37,8 +37,11 @@ pub struct ImageTagRow {
     pub tag: Option<String>,
 }
 
-/// An image may have a thousand tags: this many images' tags are in memory at once.
+/// An image may have a thousand tags: this many images' tags are in memory at once, at most …
 const IMAGES_PER_STEP: i64 = 64;
+/// … and each step looks at this many times as many as the one before, from one on: the first
+/// image may have all the tags that are wanted.
+const STEP_GROWTH: i64 = 4;
 
 impl Tx<'_> {
     pub fn tag(&mut self, repository_id: &Uuid, name: &str) -> Result<Option<TagRow>, Error> {
@@ -181,7 +184,7 @@ impl Tx<'_> {
             rows.clear();
         }
         let mut last = after.image_id;
-        let step = limit.min(IMAGES_PER_STEP);
+        let mut step = 1;
         while i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit {
             let images = self.images(repository_id, filter, &last, step)?;
             let Some(image) = images.last() else { break };
@@ -203,6 +206,7 @@ impl Tx<'_> {
             if end {
                 break;
             }
+            step = (step * STEP_GROWTH).min(IMAGES_PER_STEP);
         }
         rows.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(rows)
