@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -284,6 +285,15 @@ class Bonded(Server):
         """Fills the stopped deployment without requests."""
         command = [str(self.seed_program), *self.place(), *map(str, arguments)]
         subprocess.run(command, check=True)
+
+    def execute(self, statement):
+        """A statement on the database of the stopped deployment."""
+        if self.postgres:
+            subprocess.run(["psql", "-q", "-c", statement, self.database], check=True)
+            return
+        file = self.database.removeprefix("sqlite:")
+        with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(statement)
 
     def call(self, operation, body):
         """One operation of ECR's API, as the account's root."""
