@@ -36,6 +36,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// that, as for another server, stays.
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
      WHERE current_setting('synchronous_commit') = 'off'";
+/// Writes take indexes and nothing else, so a statement that has none is given such a cost that
+/// the server would compile it, each time, for longer than it runs. Not every server can compile.
+const INTERPRETED: &str =
+    "SELECT set_config('jit', 'off', false) FROM pg_settings WHERE name = 'jit'";
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
@@ -315,7 +319,7 @@ impl Session {
         if self.client.is_none() {
             let connected = self.settings.tls.connect(&self.settings.config);
             let mut client = connected.map_err(failure)?;
-            client.batch_execute(DURABLE).map_err(failure)?;
+            client.batch_execute(&format!("{DURABLE}; {INTERPRETED}")).map_err(failure)?;
             self.client = Some(client);
         }
         Ok(())
