@@ -71,7 +71,7 @@ impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
 }
 
 /// A value of a column, as either engine gives it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     Null,
     Int(i64),

@@ -2,7 +2,6 @@
 //! stopped clock, and callers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use bonded_account::audit::queue::AuditQueue;
@@ -12,8 +11,8 @@ use bonded_account::{Caller, Clock, Origin, Request, Services};
 use bonded_blob::faulty::Faulty;
 use bonded_blob::{BlobStore, DirectoryStore, Syncs};
 use bonded_db::{
-    Db, Location, NewAccount, NewKeyDomain, NewRepository, Options, Param, PrincipalPolicyRow,
-    ResourcePolicyRow, TokenKeyRow,
+    Db, Extras, Faults, Location, NewAccount, NewKeyDomain, NewRepository, Options, Param,
+    PrincipalPolicyRow, ResourcePolicyRow, TokenKeyRow,
 };
 use bonded_iam::AccountId;
 use sha2::{Digest as _, Sha256};
@@ -35,8 +34,16 @@ pub(crate) struct Harness {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Faulty>,
     pub(crate) syncs: Arc<Syncs>,
-    root_key: String,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) place: Place,
     settings: Settings,
+}
+
+/// Where a deployment's rows are, and what opens them.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) location: Location,
+    pub(crate) root_key: String,
 }
 
 impl Harness {
@@ -46,8 +53,18 @@ impl Harness {
 
     pub(crate) async fn with(settings: Settings) -> Harness {
         let directory = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(directory.path().join("bonded.db"));
+        Harness::make(directory, location, settings).await
+    }
+
+    /// A new deployment whose rows are at a location of its own.
+    pub(crate) async fn make(
+        directory: TempDir,
+        location: Location,
+        settings: Settings,
+    ) -> Harness {
         let root_key = RootKey::generate().to_text().to_string();
-        let db = open(directory.path()).await;
+        let (db, _) = open(&location).await;
         let check_value = RootKey::parse(&root_key).unwrap().check_value();
         db.write(move |tx| tx.insert_root_key(1, &check_value, START)).await.unwrap();
         let keys = key_ring(&db, &root_key).await;
@@ -62,7 +79,8 @@ impl Harness {
             insert_account(&db, &keys, id).await;
         }
         let clock = Clock::stopped(START);
-        Harness::start(directory, root_key, clock, settings).await
+        let place = Place { location, root_key };
+        Harness::start(directory, place, clock, settings).await
     }
 
     /// The same deployment, opened anew: what was only in memory is gone.
@@ -73,33 +91,33 @@ impl Harness {
 
     /// The same deployment, configured otherwise.
     pub(crate) async fn restart_with(self, settings: Settings) -> Harness {
-        let Harness { directory, registry, clock, root_key, .. } = self;
+        let Harness { directory, registry, clock, place, .. } = self;
         drop(registry);
-        Harness::start(directory, root_key, clock, settings).await
+        Harness::start(directory, place, clock, settings).await
     }
 
-    async fn start(
+    /// The same deployment with nothing in memory, over the same open database, at a time.
+    pub(crate) async fn forget(&mut self, now: i64) {
+        self.clock = Clock::stopped(now);
+        let store: Arc<dyn BlobStore> = self.store.clone();
+        let db = self.db().clone();
+        self.registry = assemble(db, &self.place, &self.clock, store, &self.settings).await;
+    }
+
+    /// Opens what is there: `directory` has the objects.
+    pub(crate) async fn start(
         directory: TempDir,
-        root_key: String,
+        place: Place,
         clock: Clock,
         settings: Settings,
     ) -> Harness {
-        let db = open(directory.path()).await;
-        let keys = key_ring(&db, &root_key).await;
-        let (audit, _) = AuditQueue::start(db.clone(), clock.clone(), true);
-        let services = Arc::new(Services::new(db, keys, clock.clone(), audit));
-        services.load_token_keys().await.unwrap();
+        let (db, faults) = open(&place.location).await;
         let objects = DirectoryStore::open(directory.path().join("objects")).await.unwrap();
         let syncs = objects.syncs();
         let store = Arc::new(Faulty::new(Arc::new(objects)));
         let shared: Arc<dyn BlobStore> = store.clone();
-        let stores = BTreeMap::from([(REGION.to_owned(), shared)]);
-        let endpoints = Arc::new(|account: &str, region: &str| {
-            let host = format!("{account}.dkr.ecr.{region}.localhost:5000");
-            Endpoint { url: format!("http://{host}"), host }
-        });
-        let registry = Arc::new(Registry::new(services, stores, settings.clone(), endpoints));
-        Harness { directory, registry, clock, store, syncs, root_key, settings }
+        let registry = assemble(db, &place, &clock, shared, &settings).await;
+        Harness { directory, registry, clock, store, syncs, faults, place, settings }
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -262,9 +280,31 @@ pub(crate) fn origin() -> Origin {
     }
 }
 
-async fn open(directory: &Path) -> Db {
-    let location = Location::Sqlite(directory.join("bonded.db"));
-    Db::open(Options { location, exclusive: false }).await.unwrap()
+/// A process's registries over an open database and store.
+async fn assemble(
+    db: Db,
+    place: &Place,
+    clock: &Clock,
+    store: Arc<dyn BlobStore>,
+    settings: &Settings,
+) -> Arc<Registry> {
+    let keys = key_ring(&db, &place.root_key).await;
+    let (audit, _) = AuditQueue::start(db.clone(), clock.clone(), true);
+    let services = Arc::new(Services::new(db, keys, clock.clone(), audit));
+    services.load_token_keys().await.unwrap();
+    let stores = BTreeMap::from([(REGION.to_owned(), store)]);
+    let endpoints = Arc::new(|account: &str, region: &str| {
+        let host = format!("{account}.dkr.ecr.{region}.localhost:5000");
+        Endpoint { url: format!("http://{host}"), host }
+    });
+    Arc::new(Registry::new(services, stores, settings.clone(), endpoints))
+}
+
+async fn open(location: &Location) -> (Db, Arc<Faults>) {
+    let faults = Arc::new(Faults::default());
+    let extras = Extras { faults: Some(Arc::clone(&faults)), ..Extras::default() };
+    let db = Db::open_with(Options::new(location.clone()), extras).await.unwrap();
+    (db, faults)
 }
 
 async fn key_ring(db: &Db, root_key: &str) -> KeyRing {

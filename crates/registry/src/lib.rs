@@ -7,6 +7,8 @@ pub mod ecr;
 mod error;
 pub mod event;
 #[cfg(test)]
+mod failure;
+#[cfg(test)]
 mod harness;
 pub mod image;
 pub mod jobs;
