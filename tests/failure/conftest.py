@@ -2,6 +2,8 @@
 
 import os
 import random
+import subprocess
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,3 +20,23 @@ def chance():
 def long_form():
     """Whether many rounds are wanted: `scripts/test.sh long` sets BONDED_LONG."""
     return bool(os.environ.get("BONDED_LONG"))
+
+
+@contextmanager
+def small_disk(folder, size):
+    """A file system in memory of `size`, as mount(8) has it. Whoever used it has ended."""
+    folder.mkdir()
+    options = f"size={size},mode=700"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        # Lazily: a server that a failed test left still uses it.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A folder in memory, where a real disk would only be waited for."""
+    with small_disk(tmp_path / "memory", "1g") as folder:
+        yield folder

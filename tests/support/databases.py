@@ -3,7 +3,7 @@
 import os
 import secrets
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -44,3 +44,13 @@ def rows(database, statement, *parameters):
             return [dict(row) for row in connection.execute(statement, parameters)]
     with closing(psycopg.connect(database, row_factory=psycopg.rows.dict_row)) as connection:
         return connection.execute(statement.replace("?", "%s"), parameters).fetchall()
+
+
+def end_migration_lease(database):
+    """Lets the time pass for which a node that died while it migrated is waited for."""
+    if database.startswith("postgres"):
+        with (
+            closing(psycopg.connect(database, autocommit=True)) as connection,
+            suppress(psycopg.errors.UndefinedTable),
+        ):
+            connection.execute("UPDATE schema_lease SET lease_until = 0")
