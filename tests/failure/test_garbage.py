@@ -23,7 +23,7 @@ from support.promises import Promises
 from support.v2 import with_query
 from support.wait import until
 
-LONG = 10 if os.environ.get("BONDED_LONG") == "1" else 1
+LONG = 10 if os.environ.get("BONDED_LONG") else 1
 STEPS = 3000 * LONG
 CLIENTS = 10
 FAMILIES = 10

@@ -4,16 +4,13 @@ Many clients put, delete and read a few tags at once through all nodes, some are
 they are answered, and nodes are killed. What they saw must fit into one order.
 """
 
-import base64
 import itertools
 import os
 import queue
 import random
-import socket
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -28,8 +25,9 @@ from support.api import push
 from support.cluster import running
 from support.history import ANYTHING, Operation, Recorder, violations
 from support.images import ALL_TYPES, Image, digest, image
+from support.v2 import send_and_leave
 
-LONG = 10 if os.environ.get("BONDED_LONG") == "1" else 1
+LONG = 10 if os.environ.get("BONDED_LONG") else 1
 STEPS = 4000 * LONG
 # A node is killed after every so many steps.
 KILL_AFTER = 1500
@@ -336,25 +334,17 @@ class Client:
         return "read", found["imageDigest"]
 
     def put_and_leave(self, tag, made):
-        headers = f"Content-Type: {made.media_type}\r\n"
+        headers = {"Content-Type": made.media_type}
         self.send_and_leave("PUT", tag, headers, made.manifest)
         return "write", made.digest, True
 
     def delete_and_leave(self, tag, _):
-        self.send_and_leave("DELETE", tag, "", b"")
+        self.send_and_leave("DELETE", tag, {}, b"")
         return "erase", None, True
 
     def send_and_leave(self, method, tag, headers, body):
-        """Sends a whole request and closes the connection before the answer."""
-        login = base64.b64encode(f"AWS:{self.tags.cluster.password}".encode()).decode()
-        head = (
-            f"{method} {self.path(tag)} HTTP/1.1\r\nHost: {self.node.host}\r\n{headers}"
-            f"Authorization: Basic {login}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        # What became of it is in doubt in any case, also if the node is gone by now.
-        place = ("127.0.0.1", self.node.port)
-        with suppress(ConnectionError), socket.create_connection(place, timeout=60) as connection:
-            connection.sendall(head.encode() + body)
+        password = self.tags.cluster.password
+        send_and_leave(self.node.url, password, method, self.path(tag), headers, body)
 
 
 def record(tags, steps, kills=False, make=Client):

@@ -4,6 +4,7 @@ SQLite belongs to one process, so there a cluster has one node.
 """
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from support import databases
@@ -103,3 +104,10 @@ def running(folder, config=""):
     finally:
         cluster.stop()
         databases.drop(cluster.first.database)
+
+
+def at_once(works):
+    """Runs functions at once, to their ends, and gives what they gave, or raises their error."""
+    works = list(works)
+    with ThreadPoolExecutor(len(works)) as threads:
+        return [it.result() for it in [threads.submit(work) for work in works]]

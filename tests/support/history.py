@@ -44,6 +44,11 @@ class Operation:
     def in_doubt(self):
         return math.isinf(self.end)
 
+    @property
+    def only_looks(self):
+        """Whether it changes nothing, whatever the register has."""
+        return self.kind == "read"
+
     def after(self, value):
         """Whether it fits to a register with `value`, and what that has then."""
         if self.kind == "write":
@@ -79,12 +84,16 @@ class Violation:
         return "\n  ".join(lines + [str(operation) for operation in self.stuck])
 
 
-def violations(operations):
-    """What is wrong with a history: one `Violation` for each register that is not linearizable."""
+def violations(operations, initial=None):
+    """What is wrong with a history: one `Violation` for each register that is not linearizable.
+
+    Every register has `initial` at first. Other objects than registers are described by classes
+    of their own that have what `Operation` has: `after` tells what they do.
+    """
     registers = defaultdict(list)
     for operation in operations:
         registers[operation.register].append(operation)
-    found = (Search(name, its).run() for name, its in sorted(registers.items()))
+    found = (Search(name, its, initial).run() for name, its in sorted(registers.items()))
     return [violation for violation in found if violation]
 
 
@@ -95,8 +104,8 @@ class Search:
     those from it on the ones whose bit is set in `placed`; `used` are the placed ones in doubt.
     """
 
-    def __init__(self, register, operations):
-        self.register = register
+    def __init__(self, register, operations, initial=None):
+        self.register, self.initial = register, initial
         known = [it for it in operations if not it.in_doubt]
         self.known = sorted(known, key=lambda it: (it.start, it.end))
         doubtful = [it for it in operations if it.in_doubt and it.kind in ("write", "erase")]
@@ -104,7 +113,7 @@ class Search:
 
     def run(self):
         """None if there is an order."""
-        start = (0, 0, 0, None)
+        start = (0, 0, 0, self.initial)
         seen, stack = {start}, [start]
         furthest = []
         while stack:
@@ -144,14 +153,15 @@ class Search:
     def following(self, position):
         """The positions that are one operation further, the likeliest last.
 
-        A read that fits is placed at once and nothing else is tried: it changes nothing, so an
-        order that has it later is as good with it here.
+        What only looks and fits is placed at once and nothing else is tried: it changes nothing,
+        so an order that has it later is as good with it here.
         """
         _, _, used, value = position
         numbers, soonest = self.candidates(position)
         numbers.sort(key=lambda number: -self.known[number].end)
         for number in numbers:
-            if self.known[number].kind == "read" and self.known[number].value == value:
+            operation = self.known[number]
+            if operation.only_looks and operation.after(value)[0]:
                 return [self.step(position, number, used, value)]
         in_doubt, certain = [], []
         for number in numbers:
@@ -193,7 +203,8 @@ def placed_in(position):
 class Recorder:
     """Writes down what clients did. Any number of threads may use it at once."""
 
-    def __init__(self):
+    def __init__(self, kind=Operation):
+        self.kind = kind
         self.operations = []
         self.lock = threading.Lock()
 
@@ -209,7 +220,7 @@ class Recorder:
             return None
         kind, value, *doubt = happened
         end = math.inf if any(doubt) else end
-        operation = Operation(register, kind, value, start, end, client)
+        operation = self.kind(register, kind, value, start, end, client)
         with self.lock:
             self.operations.append(operation)
         return operation

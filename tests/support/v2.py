@@ -1,6 +1,9 @@
 """The `/v2/` plane by plain requests: nothing that a client library would put right."""
 
+import base64
 import http.client
+import socket
+from contextlib import suppress
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -123,3 +126,18 @@ def raw(url, method, target, headers=None, body=None):
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
         connection.close()
+
+
+def send_and_leave(url, password, method, path, headers, body):
+    """Sends a whole request and closes the connection before the answer.
+
+    What becomes of it is in doubt, also if the server is gone by then.
+    """
+    address = urlsplit(url)
+    login = base64.b64encode(f"AWS:{password}".encode()).decode()
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {address.netloc}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"Authorization: Basic {login}", f"Content-Length: {len(body)}", "", ""]
+    place = (address.hostname, address.port)
+    with suppress(ConnectionError), socket.create_connection(place, timeout=60) as connection:
+        connection.sendall("\r\n".join(lines).encode() + body)
