@@ -6,7 +6,6 @@
 //! from the page cache. No HTTP is in it. The directory should be on the disk that is meant: in
 //! memory a sync costs nothing.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,10 +37,11 @@ async fn main() -> anyhow::Result<()> {
         let segment = write(&store, round, &plain).await?;
         start.tell("write 256 MiB, one client", LARGE)?;
         let start = Usage::now()?;
-        read(&store, segment, 0..segment.size).await?;
+        read(&store, segment.clone()).await?;
         start.tell("read 256 MiB, one client", LARGE)?;
         let start = Usage::now()?;
-        try_join_all((0..8).map(|_| tokio::spawn(owned(Arc::clone(&store), segment)))).await?;
+        try_join_all((0..8).map(|_| tokio::spawn(owned(Arc::clone(&store), segment.clone()))))
+            .await?;
         start.tell("read 256 MiB, eight clients", 8 * LARGE)?;
         // The next round writes into the same memory: pages that a virtual machine touches for
         // the first time cost more than everything measured here.
@@ -55,7 +55,7 @@ async fn main() -> anyhow::Result<()> {
     start.tell("write 500 x 64 KiB, one client", 500 * SMALL)?;
     let start = Usage::now()?;
     for segment in small {
-        read(&store, segment, 0..segment.size).await?;
+        read(&store, segment).await?;
     }
     start.tell("read 500 x 64 KiB, one client", 500 * SMALL)?;
     let before = store.syncs().folders();
@@ -85,15 +85,12 @@ async fn write(store: &Arc<DirectoryStore>, number: u64, plain: &[u8]) -> anyhow
     };
     let (fed, stored) = tokio::join!(feed, store.put(object, body));
     stored?;
-    Ok(Segment { object, offset: 0, size: fed? })
+    Ok(Segment { object, offset: 0, size: fed?, bytes: None })
 }
 
-async fn read(
-    store: &Arc<DirectoryStore>,
-    segment: Segment,
-    range: Range<u64>,
-) -> anyhow::Result<()> {
+async fn read(store: &Arc<DirectoryStore>, segment: Segment) -> anyhow::Result<()> {
     let store = Arc::<DirectoryStore>::clone(store);
+    let range = 0..segment.size;
     let mut reader = BlobReader::open(store, &KEY, vec![segment], range).await?;
     while let Some(frame) = reader.try_next().await? {
         std::hint::black_box(frame);
@@ -102,7 +99,7 @@ async fn read(
 }
 
 async fn owned(store: Arc<DirectoryStore>, segment: Segment) -> anyhow::Result<()> {
-    read(&store, segment, 0..segment.size).await
+    read(&store, segment).await
 }
 
 /// CPU and time when a measurement began.

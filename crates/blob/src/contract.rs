@@ -243,12 +243,12 @@ async fn a_sealed_blob_is_read_back(store: &Arc<dyn BlobStore>) {
     };
     let (size, stored) = tokio::join!(feed, store.put(name, body));
     assert_eq!(stored.unwrap(), sealed_size(10_000_000));
-    let segment = Segment { object: name, offset: 0, size: size.unwrap() };
+    let segment = Segment { object: name, offset: 0, size: size.unwrap(), bytes: None };
     for range in [0..10_000_000, 5_000_000..5_000_001, 9_999_999..10_000_000] {
         let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
         let expected = &plain[start.unwrap()..end.unwrap()];
         let store = Arc::clone(store);
-        let reader = BlobReader::open(store, &[1; 32], vec![segment], range).await.unwrap();
+        let reader = BlobReader::open(store, &[1; 32], vec![segment.clone()], range).await.unwrap();
         assert!(reader.try_collect::<Vec<Bytes>>().await.unwrap().concat() == expected);
     }
     store.delete(name).await.unwrap();

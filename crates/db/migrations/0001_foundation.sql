@@ -242,6 +242,13 @@ CREATE TABLE segment (
 );
 CREATE UNIQUE INDEX segment_object ON segment (object);
 
+-- Instead of an object, for a small first segment. A table of its own: a row of it is as large as
+-- a thousand of the other.
+CREATE TABLE segment_bytes (
+    object {{blob}} PRIMARY KEY,            -- of the segment
+    bytes {{blob}} NOT NULL                 -- what the object would hold
+);
+
 CREATE TABLE membership (
     repository_id {{blob}} NOT NULL,
     digest {{text}} NOT NULL,

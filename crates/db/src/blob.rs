@@ -41,12 +41,14 @@ pub struct LayerRow {
     pub segments: Vec<SegmentRow>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRow {
     /// 16 bytes.
     pub object: [u8; 16],
     pub offset: i64,
     pub size: i64,
+    /// What the object would hold, if there is none.
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// What a repository can say of a blob without reading it.
@@ -64,9 +66,10 @@ impl Tx<'_> {
     pub fn layer(&mut self, repository_id: &Uuid, digest: &str) -> Result<Option<LayerRow>, Error> {
         let mut rows = self.query(
             "SELECT b.id, b.size, b.wrapped_key, b.key_owner, m.unused_since, \
-             s.object, s.plain_offset, s.plain_size \
+             s.object, s.plain_offset, s.plain_size, y.bytes \
              FROM membership m JOIN blob b ON b.id = m.blob_id \
              LEFT JOIN segment s ON s.blob_id = b.id \
+             LEFT JOIN segment_bytes y ON s.number = 0 AND y.object = s.object \
              WHERE m.repository_id = $1 AND m.digest = $2 AND b.damaged = 0 ORDER BY s.number",
             &[repository_id.into(), digest.into()],
             layer_row,
@@ -205,10 +208,11 @@ impl Tx<'_> {
     /// The segments of a blob or an upload, in order.
     pub fn segments(&mut self, id: &Uuid) -> Result<Vec<SegmentRow>, Error> {
         self.query(
-            "SELECT object, plain_offset, plain_size FROM segment WHERE blob_id = $1 \
-             ORDER BY number",
+            "SELECT s.object, s.plain_offset, s.plain_size, y.bytes FROM segment s \
+             LEFT JOIN segment_bytes y ON s.number = 0 AND y.object = s.object \
+             WHERE s.blob_id = $1 ORDER BY s.number",
             &[id.into()],
-            |row| Ok(SegmentRow { object: row.get(0)?, offset: row.get(1)?, size: row.get(2)? }),
+            |row| segment_row(row, 0),
         )
     }
 
@@ -321,9 +325,7 @@ fn layer_row(row: &Row<'_>) -> Result<LayerRow, Error> {
     let object: Option<[u8; 16]> = row.get(5)?;
     let segments = match object {
         None => Vec::new(),
-        Some(object) => {
-            vec![SegmentRow { object, offset: row.get(6)?, size: row.get(7)? }]
-        }
+        Some(_) => vec![segment_row(row, 5)?],
     };
     Ok(LayerRow {
         blob_id: row.get(0)?,
@@ -332,5 +334,15 @@ fn layer_row(row: &Row<'_>) -> Result<LayerRow, Error> {
         key_owner: row.get(3)?,
         unused_since: row.get(4)?,
         segments,
+    })
+}
+
+/// A segment out of the four columns from `first` on.
+fn segment_row(row: &Row<'_>, first: usize) -> Result<SegmentRow, Error> {
+    Ok(SegmentRow {
+        object: row.get(first)?,
+        offset: row.get(first + 1)?,
+        size: row.get(first + 2)?,
+        bytes: row.get(first + 3)?,
     })
 }

@@ -132,7 +132,8 @@ impl Tx<'_> {
         )
     }
 
-    /// Objects that segments of a region name, by name after `after`.
+    /// Objects that segments of a region name, by name after `after`; not those of segments whose
+    /// bytes lie in a row.
     pub fn segment_objects(
         &mut self,
         region: &str,
@@ -143,7 +144,9 @@ impl Tx<'_> {
             "SELECT s.object, s.blob_id, s.plain_size FROM segment s \
              LEFT JOIN blob b ON b.id = s.blob_id LEFT JOIN upload u ON u.id = s.blob_id \
              JOIN key_domain d ON d.id = COALESCE(b.key_domain, u.key_domain) \
-             WHERE d.region = $1 AND s.object > $2 ORDER BY s.object LIMIT $3",
+             WHERE d.region = $1 AND s.object > $2 \
+             AND NOT EXISTS (SELECT 1 FROM segment_bytes y WHERE y.object = s.object) \
+             ORDER BY s.object LIMIT $3",
             &[region.into(), after.into(), limit.into()],
             |row| {
                 Ok(SegmentObject {

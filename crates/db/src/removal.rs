@@ -44,7 +44,8 @@ impl Tx<'_> {
         Ok(count.unwrap_or(0))
     }
 
-    /// Moves up to `limit` segments of a blob or upload to `object_removal`; gives how many.
+    /// Moves up to `limit` segments of a blob or upload to `object_removal`, and deletes the bytes
+    /// of one that has no object; gives how many.
     pub fn remove_segments(
         &mut self,
         blob_id: &Uuid,
@@ -58,11 +59,12 @@ impl Tx<'_> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         for (number, object) in &segments {
-            self.execute(
-                "INSERT INTO object_removal (name, region, due, taken) VALUES ($1, $2, $3, 0) \
-                 ON CONFLICT (name) DO NOTHING",
-                &[object.into(), region.into(), due.into()],
-            )?;
+            let in_row = *number == 0
+                && self.execute("DELETE FROM segment_bytes WHERE object = $1", &[object.into()])?
+                    == 1;
+            if !in_row {
+                self.insert_removal(object, region, due)?;
+            }
             self.execute(
                 "DELETE FROM segment WHERE blob_id = $1 AND number = $2",
                 &[blob_id.into(), (*number).into()],

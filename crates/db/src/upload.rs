@@ -45,7 +45,7 @@ pub struct UploadRow {
     pub touched_at: i64,
 }
 
-/// The object that an append wrote, as a part of its upload.
+/// What an append wrote, as a part of its upload.
 #[derive(Clone, Debug)]
 pub struct NewSegment {
     /// 16 bytes.
@@ -55,6 +55,9 @@ pub struct NewSegment {
     pub offset: i64,
     /// Bytes of plaintext.
     pub size: i64,
+    /// What the object would hold, if there is none. Only the first segment may have them, so
+    /// that whoever reads a blob's segments holds them of one.
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// What an append changes, once its object is durable.
@@ -204,6 +207,12 @@ impl Tx<'_> {
                 segment.size.into(),
             ],
         )?;
+        if let Some(bytes) = segment.bytes.as_ref().filter(|_| made == 1) {
+            self.execute(
+                "INSERT INTO segment_bytes (object, bytes) VALUES ($1, $2)",
+                &[(&segment.object).into(), bytes.into()],
+            )?;
+        }
         Ok(made == 1)
     }
 

@@ -95,7 +95,7 @@ fn append(upload: u128, version: i64, object: u8, offset: i64, size: i64) -> App
     Append {
         upload_id: id(upload),
         version,
-        segment: NewSegment { object: [object; 16], number: version, offset, size },
+        segment: NewSegment { object: [object; 16], number: version, offset, size, bytes: None },
         hash_state: vec![6; 9],
         last_hash_state: vec![7; 9],
         parts: 1,
@@ -116,7 +116,7 @@ fn insert_blob(tx: &mut Tx<'_>, number: u8, digest: &str) -> Result<NewBlob, Err
         created_at: 1,
     };
     assert!(tx.insert_blob(&new)?);
-    let segment = NewSegment { object: [number; 16], number: 0, offset: 0, size: 10 };
+    let segment = NewSegment { object: [number; 16], number: 0, offset: 0, size: 10, bytes: None };
     assert!(tx.insert_segment(&new.id, &segment)?);
     Ok(new)
 }
@@ -216,7 +216,7 @@ async fn an_object_is_released_unless_it_was_taken() {
 async fn a_layer_is_found_by_its_membership() {
     check(|tx| {
         let blob = insert_blob(tx, 1, "sha256:a")?;
-        let second = NewSegment { object: [9; 16], number: 1, offset: 10, size: 3 };
+        let second = NewSegment { object: [9; 16], number: 1, offset: 10, size: 3, bytes: None };
         tx.insert_segment(&blob.id, &second)?;
         assert!(!tx.insert_segment(&blob.id, &second)?);
         assert!(!tx.insert_segment(&id(99), &second)?, "an object is one segment's");
@@ -356,6 +356,36 @@ async fn a_damaged_blob_gets_other_segments() {
         assert_eq!(layer.segments[0].object, [22; 16]);
         assert!(!tx.has_segments(&id(2))?);
         assert!(tx.blob_by_digest(&id(8), "sha256:a")?.is_none());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_small_segment_has_no_object() {
+    check(|tx| {
+        let blob = insert_blob(tx, 1, "sha256:a")?;
+        tx.put_membership(&ONE, "sha256:a", &blob.id, 40)?;
+        let new = NewBlob { id: id(2), digest: "sha256:b".to_owned(), ..blob.clone() };
+        assert!(tx.insert_blob(&new)?);
+        let bytes = Some(vec![3; 50]);
+        let segment = NewSegment { object: [2; 16], number: 0, offset: 0, size: 10, bytes };
+        assert!(tx.insert_segment(&new.id, &segment)?);
+        assert!(!tx.insert_segment(&new.id, &segment)?);
+        tx.put_membership(&ONE, "sha256:b", &new.id, 40)?;
+
+        let layer = tx.layer(&ONE, "sha256:b")?.unwrap();
+        assert_eq!(layer.segments, tx.segments(&new.id)?);
+        assert_eq!(layer.segments[0].bytes, segment.bytes);
+        assert_eq!(tx.layer(&ONE, "sha256:a")?.unwrap().segments[0].bytes, None);
+        let objects = tx.segment_objects(REGION, &[], 10)?;
+        assert_eq!(objects.iter().map(|it| it.object).collect::<Vec<_>>(), [[1; 16]]);
+
+        assert_eq!(tx.remove_segments(&new.id, REGION, 100, 10)?, 1);
+        assert_eq!(tx.count_removals()?, 0);
+        assert!(tx.insert_segment(&new.id, &segment)?, "its bytes are gone");
+        assert_eq!(tx.remove_segments(&blob.id, REGION, 100, 10)?, 1);
+        assert_eq!(tx.count_removals()?, 1);
         Ok(())
     })
     .await;

@@ -79,6 +79,9 @@ pub struct Settings {
     pub images_per_repository: i64,
     /// Uploads are refused while the store has less room than this, bytes.
     pub min_free: u64,
+    /// A first append of at most this many bytes lies in a row instead of an object: two syncs
+    /// and a file fewer.
+    pub in_row: u64,
 }
 
 impl Default for Settings {
@@ -91,6 +94,7 @@ impl Default for Settings {
             repositories_per_registry: 100_000,
             images_per_repository: 100_000,
             min_free: 256 * 1024 * 1024,
+            in_row: 64 * 1024,
         }
     }
 }

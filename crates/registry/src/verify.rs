@@ -11,12 +11,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bonded_account::clock::random;
 use bonded_account::keys::{Purpose, column};
-use bonded_blob::{BlobReader, ObjectName, Segment};
+use bonded_blob::BlobReader;
 use bonded_db::{CheckedBlob, CheckedImage, Totals};
 use bonded_oci::{Digest, Hasher};
 use futures::TryStreamExt as _;
 use uuid::Uuid;
 
+use crate::upload::segment;
 use crate::{Error, Registry, Result, domain_key, image};
 
 const PAGE: i64 = 100;
@@ -177,14 +178,7 @@ async fn read_blob(registry: &Registry, blob: &CheckedBlob) -> Result<(), String
         .read(move |tx| tx.segments(&id))
         .await
         .map_err(|error: bonded_db::Error| error.to_string())?;
-    let segments: Vec<_> = rows
-        .iter()
-        .map(|row| Segment {
-            object: ObjectName(row.object),
-            offset: row.offset.try_into().unwrap_or(0),
-            size: row.size.try_into().unwrap_or(0),
-        })
-        .collect();
+    let segments: Vec<_> = rows.into_iter().map(segment).collect();
     let size = u64::try_from(blob.size).unwrap_or(0);
     if segments.iter().map(|segment| segment.size).sum::<u64>() != size {
         return Err("its segments do not add up to its size".to_owned());

@@ -193,6 +193,7 @@ fn settings(config: &Config) -> Settings {
         repositories_per_registry: limits.repositories_per_registry.into(),
         images_per_repository: limits.images_per_repository.into(),
         min_free: limits.min_free,
+        ..Settings::default()
     }
 }
 

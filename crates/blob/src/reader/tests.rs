@@ -42,7 +42,7 @@ impl Blob {
             let (fed, stored) = tokio::join!(feed, store.put(object, body));
             let size = fed.unwrap();
             assert_eq!(stored.unwrap(), sealed_size(size));
-            segments.push(Segment { object, offset, size });
+            segments.push(Segment { object, offset, size, bytes: None });
             offset += size;
             rest = later;
         }
@@ -245,9 +245,30 @@ async fn a_row_that_is_wrong_opens_nothing() {
     (blob.segments[0].object, blob.segments[1].object) = (right[1].object, right[0].object);
     blob.is_damaged(0..5, "objects in the wrong order").await;
 
-    blob.segments = vec![right[1]];
+    blob.segments = vec![right[1].clone()];
     let error = blob.read(0..5).await.unwrap_err();
     assert!(matches!(error, Error::Io(_)), "there is no segment for it: {error:?}");
+}
+
+#[tokio::test]
+async fn a_segment_may_hold_its_bytes_itself() {
+    let mut blob = Blob::new(&[3 * CHUNK + 5, CHUNK]).await;
+    let sealed = std::fs::read(blob.path(0)).unwrap();
+    std::fs::remove_file(blob.path(0)).unwrap();
+    blob.segments[0].bytes = Some(Bytes::from(sealed.clone()));
+    for range in [0..4 * CHUNK + 5, 0..1, CHUNK..CHUNK + 1, 3 * CHUNK + 4..3 * CHUNK + 7] {
+        assert!(blob.read(range.clone()).await.unwrap() == blob.plain[range]);
+    }
+    for length in [0, 1, HEADER, sealed.len() / 2, sealed.len() - 1] {
+        blob.segments[0].bytes = Some(Bytes::from(sealed[..length].to_vec()));
+        blob.is_damaged(0..3 * CHUNK + 5, "cut bytes").await;
+    }
+    for at in [0, HEADER + 1, sealed.len() - 1] {
+        let mut flipped = sealed.clone();
+        flipped[at] ^= 1;
+        blob.segments[0].bytes = Some(Bytes::from(flipped));
+        blob.is_damaged(0..3 * CHUNK + 5, "flipped bytes").await;
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ impl Layer {
             blob.mark_damaged("its key does not open").await;
             return Err(not_found(permit, &self.digest.to_string()));
         };
-        let segments = self.row.segments.iter().copied().map(segment).collect();
+        let segments = self.row.segments.iter().cloned().map(segment).collect();
         let store = shared_store(call, permit)?;
         match BlobReader::open(store, key.bytes(), segments, range).await {
             Ok(reader) => Ok(LayerBody { reader, blob, marking: None, ended: false }),

@@ -145,5 +145,6 @@ pub(crate) fn segment(row: SegmentRow) -> Segment {
         object: ObjectName(row.object),
         offset: unsigned(row.offset),
         size: unsigned(row.size),
+        bytes: row.bytes.map(Bytes::from),
     }
 }

@@ -1,16 +1,17 @@
 //! The bytes of one append: hashed, sealed and stored as one new object while they stream.
 
-use std::pin::pin;
+use std::future::ready;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use bonded_account::clock::random;
 use bonded_blob::cobblestone::segment_context;
-use bonded_blob::{ObjectName, SealWriter};
+use bonded_blob::{ByteStream, ObjectName, SealWriter};
 use bonded_db::NewSegment;
 use bonded_oci::Hasher;
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::undo::Undo;
 use super::{
@@ -23,7 +24,8 @@ const PIECE: usize = 256 * 1024;
 /// After so many bytes it is looked again whether there is room.
 const LOOK_EVERY: u64 = 64 * 1_048_576;
 
-/// An object that is durable and not yet acknowledged. It goes unless it is settled.
+/// Bytes that are durable, or will be with their row, and not yet acknowledged. They go unless
+/// the undo is settled.
 pub(super) struct Stored {
     pub(super) segment: NewSegment,
     pub(super) undo: Undo,
@@ -60,7 +62,8 @@ where
     S: Stream<Item = Result<Bytes, E>>,
 {
     let mut meter = Meter::new(call, permit, open, part);
-    let mut body = pin!(body);
+    // Which may be asked once more behind its end.
+    let mut body = pin!(body.fuse());
     let Some(first) = next_frame(&mut body, &mut meter).await? else {
         meter.end()?;
         return Ok(None);
@@ -68,10 +71,21 @@ where
     check_segments(open)?;
     let object = reserve(call, permit, open).await?;
     let undo = Undo::object(&call.registry, object);
+    // Only of a first one: its bytes are in memory whenever the blob is read.
+    let limit = if open.row.segments == 0 { call.registry.settings.in_row } else { 0 };
+    let start = start(first, &mut body, &mut meter, limit).await?;
+    let in_row = body.is_done() && meter.counted <= limit;
     let context = segment_context(object, open.size());
     let (writer, sealed) = bonded_blob::seal(open.key.bytes(), random(), &context);
-    let fed = feed(writer, first, body, hasher, &mut meter);
-    let (fed, stored) = tokio::join!(fed, call.store(permit)?.put(object, sealed));
+    let fed = feed(writer, start, body, hasher, &mut meter);
+    let store = call.store(permit)?;
+    let kept = async {
+        match in_row {
+            true => joined(sealed).await.map(Some),
+            false => store.put(object, sealed).await.map(|_| None),
+        }
+    };
+    let (fed, stored) = tokio::join!(fed, kept);
     // A body that broke off broke the object too; a store that failed stopped the feeding.
     match fed {
         Err(Fed::Body(error)) => return Err(error),
@@ -79,13 +93,14 @@ where
             stored.map_err(store_error)?;
             return Err(store_error(error).into());
         }
-        Ok(()) => stored.map_err(store_error)?,
-    };
+        Ok(()) => {}
+    }
     let segment = NewSegment {
         object: object.0,
         number: open.row.segments,
         offset: open.row.size,
         size: signed(meter.counted),
+        bytes: stored.map_err(store_error)?,
     };
     Ok(Some(Stored { segment, undo }))
 }
@@ -95,11 +110,38 @@ enum Fed<E> {
     Store(bonded_blob::Error),
 }
 
+async fn joined(sealed: ByteStream) -> Result<Vec<u8>, bonded_blob::Error> {
+    let join = |mut all: Vec<u8>, piece: Bytes| {
+        all.extend_from_slice(&piece);
+        ready(Ok(all))
+    };
+    sealed.try_fold(Vec::new(), join).await
+}
+
+/// The frames that come until the body has ended, or has more bytes than `limit`.
+async fn start<E, S>(
+    first: Bytes,
+    body: &mut Pin<&mut S>,
+    meter: &mut Meter<'_>,
+    limit: u64,
+) -> Result<Vec<Bytes>, E>
+where
+    E: From<Error>,
+    S: Stream<Item = Result<Bytes, E>>,
+{
+    let mut frames = vec![first];
+    while meter.counted <= limit {
+        let Some(frame) = next_frame(body, meter).await? else { break };
+        frames.push(frame);
+    }
+    Ok(frames)
+}
+
 /// Passes a body on, frame by frame. The writer is dropped with it, whole or not.
 async fn feed<E, S>(
     mut writer: SealWriter,
-    first: Bytes,
-    mut body: std::pin::Pin<&mut S>,
+    start: Vec<Bytes>,
+    mut body: Pin<&mut S>,
     hasher: &mut Hasher,
     meter: &mut Meter<'_>,
 ) -> Result<(), Fed<E>>
@@ -107,14 +149,18 @@ where
     E: From<Error>,
     S: Stream<Item = Result<Bytes, E>>,
 {
-    let mut next = Some(first);
-    while let Some(frame) = next {
+    let mut start = start.into_iter();
+    loop {
+        let next = match start.next() {
+            Some(frame) => Some(frame),
+            None => next_frame(&mut body, meter).await.map_err(Fed::Body)?,
+        };
+        let Some(frame) = next else { break };
         for piece in frame.chunks(PIECE) {
             // Hashed and sealed while it is in the processor's cache.
             hasher.update(piece);
             writer.write(piece).await.map_err(Fed::Store)?;
         }
-        next = next_frame(&mut body, meter).await.map_err(Fed::Body)?;
     }
     meter.end().map_err(|error| Fed::Body(error.into()))?;
     writer.finish().await.map_err(Fed::Store)?;
@@ -122,10 +168,7 @@ where
 }
 
 /// The next frame that has bytes, counted.
-async fn next_frame<E, S>(
-    body: &mut std::pin::Pin<&mut S>,
-    meter: &mut Meter<'_>,
-) -> Result<Option<Bytes>, E>
+async fn next_frame<E, S>(body: &mut Pin<&mut S>, meter: &mut Meter<'_>) -> Result<Option<Bytes>, E>
 where
     E: From<Error>,
     S: Stream<Item = Result<Bytes, E>>,

@@ -4,6 +4,7 @@ mod appends;
 mod completions;
 mod failures;
 mod limits;
+mod rows;
 
 use bonded_account::Caller;
 use bonded_oci::{Algorithm, Digest};
@@ -16,9 +17,14 @@ use crate::harness::{ACCOUNT, Harness, permit, root};
 use crate::image::Plane;
 use crate::layer::{self, LayerBody};
 use crate::upload::{self, Part, Wanted};
-use crate::{Error, Result};
+use crate::{Error, Result, Settings};
 
 pub(super) const MIB: usize = 1_048_576;
+
+/// A deployment in which all bytes lie in objects, however few they are.
+async fn harness() -> Harness {
+    Harness::with(Settings { in_row: 0, ..Settings::default() }).await
+}
 
 /// Somebody who pushes to a repository, over both planes.
 pub(crate) struct Client<'a> {

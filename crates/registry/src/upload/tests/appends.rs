@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 
 use super::*;
-use crate::harness::{Harness, OTHER_ACCOUNT};
+use crate::harness::OTHER_ACCOUNT;
 
 #[tokio::test]
 async fn bytes_are_added_in_order() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(700_000);
@@ -32,7 +32,7 @@ async fn bytes_are_added_in_order() {
 
 #[tokio::test]
 async fn it_goes_on_where_it_was_acknowledged_after_a_restart() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let all = bytes(100_000);
     let client = Client::root(&harness, "app");
@@ -53,7 +53,7 @@ async fn it_goes_on_where_it_was_acknowledged_after_a_restart() {
 
 #[tokio::test]
 async fn a_gap_or_an_overlap_is_refused() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_gap_or_an_overlap_is_refused() {
 
 #[tokio::test]
 async fn a_part_has_the_length_that_was_said() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -88,7 +88,7 @@ async fn a_part_has_the_length_that_was_said() {
 
 #[tokio::test]
 async fn the_last_part_may_come_again() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(200_000);
@@ -119,7 +119,7 @@ async fn the_last_part_may_come_again() {
 
 #[tokio::test]
 async fn the_last_part_may_come_again_after_a_restart() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let id = Client::root(&harness, "app").begin().await.unwrap();
     Client::root(&harness, "app").append(id, Some(0), b"first").await.unwrap();
@@ -131,7 +131,7 @@ async fn the_last_part_may_come_again_after_a_restart() {
 
 #[tokio::test]
 async fn an_upload_is_its_principals_and_its_repositorys() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     let app = harness.repository("app").await;
     harness.repository("other").await;
     let everything = r#"{"Version":"2012-10-17","Statement":[
@@ -166,7 +166,7 @@ async fn an_upload_is_its_principals_and_its_repositorys() {
 
 #[tokio::test]
 async fn a_caller_without_the_right_is_denied_whether_it_exists_or_not() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let nothing = r#"{"Version":"2012-10-17","Statement":[
         {"Effect":"Deny","Action":"ecr:UploadLayerPart","Resource":"*"},
@@ -186,7 +186,7 @@ async fn a_caller_without_the_right_is_denied_whether_it_exists_or_not() {
 
 #[tokio::test]
 async fn an_id_has_one_form() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let call = harness.call("UploadLayerPart");
     let permit = permit(&call, "ecr:UploadLayerPart", "app").await.unwrap();
@@ -222,7 +222,7 @@ async fn until_running(harness: &Harness, count: usize) {
 
 #[tokio::test]
 async fn of_two_appends_the_first_to_end_wins_and_a_third_is_refused() {
-    let harness = Arc::new(Harness::new().await);
+    let harness = Arc::new(harness().await);
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -248,7 +248,7 @@ async fn of_two_appends_the_first_to_end_wins_and_a_third_is_refused() {
 
 #[tokio::test]
 async fn an_append_to_an_upload_that_ended_meanwhile_is_lost() {
-    let harness = Arc::new(Harness::new().await);
+    let harness = Arc::new(harness().await);
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -263,7 +263,7 @@ async fn an_append_to_an_upload_that_ended_meanwhile_is_lost() {
 #[tokio::test]
 async fn an_upload_is_not_idle_while_bytes_come() {
     let hour = upload::HOUR;
-    let harness = Arc::new(Harness::new().await);
+    let harness = Arc::new(harness().await);
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -281,7 +281,7 @@ async fn an_upload_is_not_idle_while_bytes_come() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_nothing() {
-    let harness = Arc::new(Harness::new().await);
+    let harness = Arc::new(harness().await);
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();

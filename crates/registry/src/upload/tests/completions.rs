@@ -1,11 +1,10 @@
 //! Completions: which digest, on which plane, when the bytes are known already.
 
 use super::*;
-use crate::harness::Harness;
 
 #[tokio::test]
 async fn a_wrong_digest_leaves_nothing() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(50_000);
@@ -32,7 +31,7 @@ async fn a_wrong_digest_leaves_nothing() {
 
 #[tokio::test]
 async fn the_last_bytes_may_come_along() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(100_000);
@@ -53,7 +52,7 @@ async fn the_last_bytes_may_come_along() {
 
 #[tokio::test]
 async fn an_upload_ends_once() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -66,7 +65,7 @@ async fn an_upload_ends_once() {
 
 #[tokio::test]
 async fn a_cancelled_upload_is_unknown_and_its_objects_go() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -82,7 +81,7 @@ async fn a_cancelled_upload_is_unknown_and_its_objects_go() {
 
 #[tokio::test]
 async fn the_algorithm_is_what_the_end_says() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(90_000);
@@ -106,7 +105,7 @@ async fn the_algorithm_is_what_the_end_says() {
 
 #[tokio::test]
 async fn in_the_api_one_digest_of_several_is_enough() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(1_000);
@@ -133,7 +132,7 @@ async fn in_the_api_one_digest_of_several_is_enough() {
 
 #[tokio::test]
 async fn parts_before_the_last_are_large() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let all = bytes(11 * MIB);
@@ -157,7 +156,7 @@ async fn parts_before_the_last_are_large() {
 
 #[tokio::test]
 async fn appends_of_the_registry_are_no_parts() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -176,7 +175,7 @@ async fn appends_of_the_registry_are_no_parts() {
 
 #[tokio::test]
 async fn nothing_can_be_stored_but_not_by_the_api() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -191,7 +190,7 @@ async fn nothing_can_be_stored_but_not_by_the_api() {
 
 #[tokio::test]
 async fn bytes_of_the_domain_are_kept_once() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     for name in ["one", "two"] {
         harness.repository(name).await;
     }
@@ -230,7 +229,7 @@ async fn bytes_of_the_domain_are_kept_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_pushes_of_the_same_bytes_at_once_one_makes_the_blob() {
-    let harness = std::sync::Arc::new(Harness::new().await);
+    let harness = std::sync::Arc::new(harness().await);
     let names = ["one", "two", "three"];
     for name in names {
         harness.repository(name).await;
@@ -259,8 +258,8 @@ async fn of_pushes_of_the_same_bytes_at_once_one_makes_the_blob() {
 
 #[tokio::test]
 async fn the_api_tells_what_exists_and_keeps_it() {
-    let grace = crate::Settings::default().grace_micros;
-    let harness = Harness::new().await;
+    let grace = Settings::default().grace_micros;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let digest = client.push(b"bytes").await;
@@ -284,7 +283,7 @@ async fn the_api_tells_what_exists_and_keeps_it() {
 
 #[tokio::test]
 async fn pushing_again_what_an_image_uses_does_not_make_it_unused() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let digest = client.push(b"bytes").await;
@@ -297,7 +296,7 @@ async fn pushing_again_what_an_image_uses_does_not_make_it_unused() {
 
 #[tokio::test]
 async fn every_change_is_recorded_and_no_bytes_are() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     // Records are in the order of their times.
@@ -342,7 +341,7 @@ async fn every_change_is_recorded_and_no_bytes_are() {
 
 #[tokio::test]
 async fn a_blob_costs_four_syncs_at_most() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let syncs = || {

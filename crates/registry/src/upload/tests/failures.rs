@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::harness::Harness;
 
 /// A push makes two calls: its object is put, and got once more for the other algorithm.
 #[tokio::test]
@@ -12,7 +11,7 @@ async fn whichever_call_of_the_store_fails_the_push_can_go_on() {
     let all = bytes(400_000);
     for lost in [false, true] {
         for nth in 1..=2 {
-            let harness = Harness::new().await;
+            let harness = harness().await;
             harness.repository("app").await;
             let client = Client::root(&harness, "app");
             let id = client.begin().await.unwrap();
@@ -42,7 +41,7 @@ async fn append_and_put(client: &Client<'_>, id: Uuid, all: &[u8]) -> Result<Dig
 
 #[tokio::test]
 async fn a_damaged_blob_is_absent_until_it_is_pushed_again() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     for name in ["one", "two"] {
         harness.repository(name).await;
     }
@@ -77,7 +76,7 @@ async fn a_damaged_blob_is_absent_until_it_is_pushed_again() {
 
 #[tokio::test]
 async fn a_blob_that_is_damaged_from_its_start_or_missing_is_absent_at_once() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let digest = client.push(&bytes(1_000)).await;
@@ -94,7 +93,7 @@ async fn a_blob_that_is_damaged_from_its_start_or_missing_is_absent_at_once() {
 
 #[tokio::test]
 async fn a_late_reader_of_damaged_bytes_does_no_harm_to_the_new_ones() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let digest = client.push(b"bytes").await;
@@ -111,7 +110,7 @@ async fn a_late_reader_of_damaged_bytes_does_no_harm_to_the_new_ones() {
 
 #[tokio::test]
 async fn a_store_that_is_away_does_no_damage() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let digest = client.push(b"bytes").await;
@@ -122,7 +121,7 @@ async fn a_store_that_is_away_does_no_damage() {
 
 #[tokio::test]
 async fn many_segments_of_a_damaged_blob_are_replaced() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -153,7 +152,7 @@ async fn read_range(client: &Client<'_>, digest: Digest, range: std::ops::Range<
 
 #[tokio::test]
 async fn an_upload_ends_with_its_repository() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     let old = harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -183,7 +182,7 @@ async fn an_upload_ends_with_its_repository() {
 
 #[tokio::test]
 async fn a_key_that_is_not_enabled_seals_and_opens_nothing() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let digest = client.push(b"bytes").await;
@@ -199,7 +198,7 @@ async fn a_key_that_is_not_enabled_seals_and_opens_nothing() {
 
 #[tokio::test]
 async fn a_saved_state_of_another_upload_or_place_is_not_gone_on_with() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     for change in [
@@ -225,7 +224,7 @@ async fn a_saved_state_of_another_upload_or_place_is_not_gone_on_with() {
 
 #[tokio::test]
 async fn no_plaintext_is_on_the_disk() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let marker = b"MARKER-that-nobody-else-writes";

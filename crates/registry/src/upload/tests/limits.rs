@@ -1,8 +1,6 @@
 //! Limits: how many, how large, how long.
 
 use super::*;
-use crate::Settings;
-use crate::harness::{ACCOUNT, Harness};
 use crate::upload::{HOUR, LONGEST_APPEND, MAX_BLOB, MAX_PARTS, MAX_SEGMENTS, hash};
 
 fn is_limit(result: Result<impl Sized>) -> bool {
@@ -63,7 +61,7 @@ async fn uploads_that_begin_at_once_keep_to_the_limit() {
 
 #[tokio::test]
 async fn no_bytes_are_taken_without_room() {
-    let mut harness = Harness::new().await;
+    let mut harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -110,7 +108,7 @@ async fn grown(
 
 #[tokio::test]
 async fn a_blob_has_52000_mib_at_most() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -132,7 +130,7 @@ async fn a_blob_has_52000_mib_at_most() {
 
 #[tokio::test]
 async fn an_upload_has_so_many_parts_and_segments() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -153,7 +151,7 @@ async fn an_upload_has_so_many_parts_and_segments() {
 
 #[tokio::test]
 async fn an_append_takes_a_day_at_most() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -171,7 +169,7 @@ async fn an_append_takes_a_day_at_most() {
 
 #[tokio::test]
 async fn an_object_that_was_taken_away_is_not_acknowledged() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
@@ -188,7 +186,7 @@ async fn an_object_that_was_taken_away_is_not_acknowledged() {
 
 #[tokio::test]
 async fn an_append_long_after_the_begin_has_a_name_of_its_own() {
-    let harness = Harness::new().await;
+    let harness = harness().await;
     harness.repository("app").await;
     let client = Client::root(&harness, "app");
     let id = client.begin().await.unwrap();
