@@ -250,23 +250,32 @@ class Bonded(Server):
 
     def clear(self):
         super().clear()
-        if self.postgres:
-            drop = "DROP DATABASE IF EXISTS bonded_bench WITH (FORCE)"
-            create = "CREATE DATABASE bonded_bench TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
-            for statement in (drop, create):
-                subprocess.run(["psql", "-q", "-c", statement, self.postgres], check=True)
+        self.clear_database()
+
+    def clear_database(self):
+        if not self.postgres:
+            for file in self.data.glob("bonded.db*"):
+                file.unlink()
+            return
+        drop = "DROP DATABASE IF EXISTS bonded_bench WITH (FORCE)"
+        create = "CREATE DATABASE bonded_bench TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        for statement in (drop, create):
+            subprocess.run(["psql", "-q", "-c", statement, self.postgres], check=True)
 
     @property
     def config(self):
         return self.folder / "config.toml"
 
     def command(self):
+        self.write_config()
+        return [self.program, "serve", *self.place()]
+
+    def write_config(self):
         self.config.write_text(
             f'database = "{self.database}"\n'
             f'[[listeners]]\naddress = "127.0.0.1:{self.port}"\n'
             f"[accounts.{ACCOUNT}]\n[regions.{REGION}]\n{self.more_config}"
         )
-        return [self.program, "serve", *self.place()]
 
     def place(self):
         return ["--data", str(self.data), "--config", str(self.config)]
@@ -282,9 +291,31 @@ class Bonded(Server):
         self.call("CreateRepository", {"repositoryName": name})
 
     def seed(self, *arguments):
-        """Fills the stopped deployment without requests."""
+        """Fills the stopped deployment without requests.
+
+        On PostgreSQL each of the many statements is a round trip, so there it is done in an
+        SQLite file: a backup moves a deployment from one engine to the other.
+        """
         command = [str(self.seed_program), *self.place(), *map(str, arguments)]
+        if not self.postgres:
+            subprocess.run(command, check=True)
+            return
+        postgres = self.postgres
+        self.offline("backup")
+        self.move_to(None)
         subprocess.run(command, check=True)
+        self.offline("backup")
+        self.move_to(postgres)
+
+    def move_to(self, postgres):
+        self.postgres = postgres
+        self.write_config()
+        self.clear_database()
+        self.offline("restore")
+
+    def offline(self, what):
+        command = [self.program, what, *self.place(), str(self.folder / "backup")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def execute(self, statement):
         """A statement on the database of the stopped deployment."""
