@@ -6,8 +6,10 @@
 //! left at once, and no object stays that nothing names.
 
 mod operation;
+mod records;
 mod stage;
 mod state;
+mod sync;
 
 use std::collections::BTreeSet;
 

@@ -25,7 +25,7 @@ pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const OTHER_ACCOUNT: &str = "210987654321";
 pub(crate) const REGION: &str = "us-east-1";
 /// When the clock stands first, microseconds.
-const START: i64 = 1_772_612_130_250_000;
+pub(crate) const START: i64 = 1_772_612_130_250_000;
 
 /// A deployment of two accounts, each with a root user and a registry.
 pub(crate) struct Harness {

@@ -34,7 +34,7 @@ impl PullTimes {
         self.len() == 0
     }
 
-    /// Writes what is waiting, without a sync.
+    /// Writes what is waiting, without a sync. What could not be written waits on.
     pub async fn write(&self, db: &Db) -> Result<()> {
         let waiting = {
             let mut pulls = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -42,12 +42,18 @@ impl PullTimes {
         };
         let mut waiting: Vec<_> = waiting.into_iter().collect();
         waiting.sort_unstable();
-        for block in waiting.chunks(PULLS_PER_TRANSACTION) {
+        let mut left = waiting.as_slice();
+        while !left.is_empty() {
+            let (block, rest) = left.split_at(left.len().min(PULLS_PER_TRANSACTION));
             let block = block.to_vec();
-            db.write_unsynced(move |tx| {
+            let written = db.write_unsynced(move |tx| {
                 block.iter().try_for_each(|(image, pulled_at)| tx.put_image_pull(image, *pulled_at))
-            })
-            .await?;
+            });
+            if let Err(error) = written.await {
+                left.iter().for_each(|(image, pulled_at)| self.note(*image, *pulled_at));
+                return Err(error.into());
+            }
+            left = rest;
         }
         Ok(())
     }

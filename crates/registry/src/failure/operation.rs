@@ -304,6 +304,31 @@ impl Operation {
         }
     }
 
+    /// The API's operation that it is, or that a request of `/v2/` stands for.
+    fn name(self) -> Option<&'static str> {
+        Some(match self {
+            O::Begin | O::InitiateLayerUpload => "InitiateLayerUpload",
+            O::Append | O::AppendMore | O::UploadLayerPart => "UploadLayerPart",
+            O::PutEnd | O::CompleteLayerUpload | O::Single => "CompleteLayerUpload",
+            O::PutManifest | O::PutImage | O::Retag => "PutImage",
+            O::DeleteTag | O::DeleteManifest | O::BatchDelete => "BatchDeleteImage",
+            O::CreateRepository => "CreateRepository",
+            O::DeleteRepository | O::ForceDeleteRepository => "DeleteRepository",
+            O::PutImageTagMutability => "PutImageTagMutability",
+            O::PutImageScanningConfiguration => "PutImageScanningConfiguration",
+            O::SetRepositoryPolicy => "SetRepositoryPolicy",
+            O::DeleteRepositoryPolicy => "DeleteRepositoryPolicy",
+            O::TagResource => "TagResource",
+            O::UntagResource => "UntagResource",
+            O::PutRegistryPolicy => "PutRegistryPolicy",
+            O::DeleteRegistryPolicy => "DeleteRegistryPolicy",
+            O::PutAccountSetting => "PutAccountSetting",
+            O::RegisterExclusion => "RegisterPullTimeUpdateExclusion",
+            O::DeregisterExclusion => "DeregisterPullTimeUpdateExclusion",
+            _ => return None,
+        })
+    }
+
     /// Makes what must be there before, and gives the upload that goes on.
     pub(super) async fn prepare(self, harness: &Harness) -> Uuid {
         if !matches!(self, O::CreateRepository) {
@@ -388,7 +413,7 @@ impl Operation {
             O::DeleteRepositoryPolicy => set_policy(harness).await.unwrap(),
             O::UntagResource => tag_resource(harness).await.unwrap(),
             O::DeleteRegistryPolicy => {
-                O::PutRegistryPolicy.act(harness, Uuid::nil()).await.unwrap()
+                O::PutRegistryPolicy.act(harness, Uuid::nil()).await.unwrap();
             }
             O::DeregisterExclusion => O::RegisterExclusion.act(harness, Uuid::nil()).await.unwrap(),
             _ => {}
@@ -601,4 +626,13 @@ impl Operation {
 async fn batch_delete(harness: &Harness, ids: &Value) -> Result<()> {
     let input = json!({ "repositoryName": "app", "imageIds": ids });
     api(harness, "BatchDeleteImage", input).await.map(drop)
+}
+
+#[test]
+fn every_operation_that_changes_something_is_here() {
+    let all = [UPLOADS, IMAGES, REPOSITORIES].concat();
+    let names: Vec<_> = all.into_iter().filter_map(Operation::name).collect();
+    for (operation, read_only) in crate::ecr::OPERATIONS {
+        assert!(*read_only || names.contains(operation), "{operation} is not tested");
+    }
 }

@@ -56,7 +56,10 @@ impl Stage {
         let directory = tempfile::tempdir_in(place).unwrap();
         let own = Location::Sqlite(directory.path().join("bonded.db"));
         let location = location.unwrap_or(own);
-        let harness = Harness::make(directory, location, Settings::default()).await;
+        Stage::of(Harness::make(directory, location, Settings::default()).await)
+    }
+
+    pub(super) fn of(harness: Harness) -> Stage {
         let is_postgres = matches!(harness.place.location, Location::Postgres(_));
         Stage { harness, is_postgres }
     }
