@@ -23,7 +23,7 @@ def long_form():
 
 
 @contextmanager
-def small_disk(folder, size):
+def mounted(folder, size):
     """A file system in memory of `size`, as mount(8) has it. Whoever used it has ended."""
     folder.mkdir()
     options = f"size={size},mode=700"
@@ -36,7 +36,13 @@ def small_disk(folder, size):
 
 
 @pytest.fixture
+def small_disk():
+    """`with small_disk(folder, size):` mounts a file system in memory."""
+    return mounted
+
+
+@pytest.fixture
 def memory(tmp_path):
     """A folder in memory, where a real disk would only be waited for."""
-    with small_disk(tmp_path / "memory", "1g") as folder:
+    with mounted(tmp_path / "memory", "1g") as folder:
         yield folder

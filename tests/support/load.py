@@ -38,6 +38,10 @@ class Gone(Exception):
     """The server went away, as the test wants it: nobody knows what became of the request."""
 
 
+class Full(Exception):
+    """The server said that there is no room, and so that nothing was done."""
+
+
 class Collected(Exception):
     """What a client pushed and did not use was collected, after its grace: it was too slow."""
 
@@ -103,11 +107,13 @@ class Load:
     """Clients of one server, each with a repository of its own. `grace` is in seconds.
 
     With `power_cut` an upload without any acknowledged byte may be forgotten: to begin one
-    promises nothing, so it is not synced.
+    promises nothing, so it is not synced. With `may_be_full` a client stops when it is told
+    that there is no room.
     """
 
-    def __init__(self, server, seed, *, clients, grace, power_cut=False):
+    def __init__(self, server, seed, *, clients, grace, power_cut=False, may_be_full=False):
         self.server, self.grace, self.power_cut = server, grace, power_cut
+        self.may_be_full = may_be_full
         self.ending = threading.Event()
         self.news = threading.Condition()
         self.requests = 0
@@ -152,6 +158,9 @@ class Load:
         self.threads = []
         self.raise_errors()
 
+    def has_ended(self):
+        return not any(thread.is_alive() for thread in self.threads)
+
     def raise_errors(self):
         for client in self.clients:
             if client.error:
@@ -161,6 +170,10 @@ class Load:
         """Compares what is there with what was told."""
         self.ending.clear()
         self.for_all(Client.check)
+
+    def check_reads(self):
+        """Compares only what images have: for a server that cannot write."""
+        self.for_all(Client.check_images)
 
     def settle(self):
         """Ends all uploads with their bytes."""
@@ -222,6 +235,8 @@ class Client:
         if answer.status_code not in expected:
             if self.load.ending.is_set():
                 raise Gone
+            if answer.status_code == 507 and self.load.may_be_full:
+                raise Full
             raise AssertionError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer
 
@@ -237,6 +252,8 @@ class Client:
                     return error.response, code
                 if self.load.ending.is_set():
                     raise Gone from error
+                if code == "LimitExceededException" and self.load.may_be_full:
+                    raise Full from error
                 raise AssertionError(f"{operation}: {error}") from error
 
     def over_api(self):
@@ -251,6 +268,8 @@ class Client:
                 self.work_once()
         except Gone:
             pass
+        except Full:
+            self.load.done["full"] += 1
         except BaseException as error:
             self.error = error
             self.load.count()
@@ -358,7 +377,11 @@ class Client:
         most = max(1, min(len(upload.data) - start, 400_000))
         piece = upload.data[start : start + self.chance.randrange(most) + 1]
         end = start + len(piece)
-        upload.sizes = {start, end}
+        with self.growing(upload, end):
+            self.send(upload, piece, start, end)
+        self.load.done["append"] += 1
+
+    def send(self, upload, piece, start, end):
         if self.over_api():
             answer, _ = self.api(
                 "upload_layer_part",
@@ -373,19 +396,20 @@ class Client:
             headers = {"Content-Range": f"{start}-{end - 1}"} if ranged else {}
             answer = self.call("PATCH", self.place(upload), 202, data=piece, headers=headers)
             assert answer.headers["Range"] == f"0-{end - 1}"
-        upload.sizes = {end}
-        self.load.done["append"] += 1
 
     def finish(self, upload):
         """Ends an upload with the rest of its bytes."""
-        rest = upload.data[upload.size :]
-        blob = digest(upload.data)
         begun = time.monotonic()
-        upload.ending, upload.completed = True, begun
-        if rest or not self.over_api():
-            upload.sizes = {upload.size, len(upload.data)}
-            self.call("PUT", with_query(self.place(upload), "digest", blob), 201, data=rest)
-        else:
+        with self.growing(upload, len(upload.data), completed=begun):
+            self.complete(upload)
+        self.uploads.remove(upload)
+        self.loose[digest(upload.data)] = (upload.data, begun)
+        self.load.done["finish"] += 1
+
+    def complete(self, upload):
+        rest = upload.data[min(upload.sizes) :]
+        blob = digest(upload.data)
+        if not rest and self.over_api():
             _, code = self.api(
                 "complete_layer_upload",
                 "LayerAlreadyExistsException",
@@ -393,17 +417,10 @@ class Client:
                 uploadId=upload.id,
                 layerDigests=[blob],
             )
-            if code == "LayerPartTooSmallException":
-                # A rule of the API alone: the same upload may end on the other plane.
-                self.call("PUT", with_query(self.place(upload), "digest", blob), 201)
-            elif code:
-                self.load.done["layer exists"] += 1
-                self.uploads.remove(upload)
-                self.loose[blob] = (upload.data, begun)
+            # A rule of the API alone: the same upload may end on the other plane.
+            if code != "LayerPartTooSmallException":
                 return
-        self.uploads.remove(upload)
-        self.loose[blob] = (upload.data, begun)
-        self.load.done["finish"] += 1
+        self.call("PUT", with_query(self.place(upload), "digest", blob), 201, data=rest)
 
     def begin_and_append(self):
         """Begins an upload that is gone on with later, perhaps after a restart."""
@@ -414,7 +431,11 @@ class Client:
         upload = self.chance.choice(self.uploads)
         if self.chance.random() < 0.15:
             upload.ending = True
-            self.call("DELETE", self.place(upload), 204)
+            try:
+                self.call("DELETE", self.place(upload), 204)
+            except Full:
+                upload.ending = False
+                raise
             self.uploads.remove(upload)
             self.load.done["cancel"] += 1
         elif upload.size < len(upload.data) and self.chance.random() < 0.5:
@@ -455,10 +476,23 @@ class Client:
         self.states = [before, after]
         try:
             yield
-        except Collected:
+        except (Collected, Full):
             self.states = [before]
             raise
         self.states = [after]
+
+    @contextmanager
+    def growing(self, upload, end, completed=None):
+        """An upload may have the bytes up to `end`, and be completed, when the server goes."""
+        start = upload.size
+        upload.sizes = {start, end}
+        upload.ending, upload.completed = completed is not None, completed
+        try:
+            yield
+        except Full:
+            upload.sizes, upload.ending, upload.completed = {start}, False, None
+            raise
+        upload.sizes = {end}
 
     def put(self, made, tag):
         with self.changing(self.state.put(made, tag)):
@@ -538,29 +572,37 @@ class Client:
         """Makes a repository with an image in it, or deletes it."""
         (made,) = self.scratch_images
         if made is not None:
-            self.scratch_images = [made, None]
-            self.api("delete_repository", repositoryName=self.scratch, force=True)
-            self.scratch_images = [None]
+            with self.changing_scratch(None):
+                self.api("delete_repository", repositoryName=self.scratch, force=True)
             self.load.done["delete repository"] += 1
             return
         label = {"id": f"{self.chance.getrandbits(64):x}"}
         made = image([Blob(self.chance.choice(self.load.shared))], Labels=label)
-        self.scratch_images = [None, "empty"]
-        self.api("create_repository", repositoryName=self.scratch)
-        self.scratch_images = ["empty"]
+        with self.changing_scratch("empty"):
+            self.api("create_repository", repositoryName=self.scratch)
         begun = time.monotonic()
         for blob in made.blobs:
             path = f"/v2/{self.scratch}/blobs/uploads/?digest={blob.digest}"
             self.call("POST", path, 201, data=blob.data)
-        self.scratch_images = ["empty", made]
-        path = f"/v2/{self.scratch}/manifests/1"
-        headers = {"Content-Type": made.media_type}
-        answer = self.call("PUT", path, 201, 404, data=made.manifest, headers=headers)
-        if answer.status_code == 404:
-            self.scratch_images = ["empty"]
-            assert time.monotonic() - begun >= self.load.grace, "a layer is lost"
-            raise Collected
-        self.scratch_images = [made]
+        with self.changing_scratch(made):
+            path = f"/v2/{self.scratch}/manifests/1"
+            headers = {"Content-Type": made.media_type}
+            answer = self.call("PUT", path, 201, 404, data=made.manifest, headers=headers)
+            if answer.status_code == 404:
+                assert time.monotonic() - begun >= self.load.grace, "a layer is lost"
+                raise Collected
+
+    @contextmanager
+    def changing_scratch(self, after):
+        """As `changing`, for the other repository: an image, `empty`, or None if it is not."""
+        (before,) = self.scratch_images
+        self.scratch_images = [before, after]
+        try:
+            yield
+        except (Collected, Full):
+            self.scratch_images = [before]
+            raise
+        self.scratch_images = [after]
 
     # --- checks
 

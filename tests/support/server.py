@@ -50,6 +50,8 @@ class Server:
         self.output = data.parent / f"{data.name}.out"
         self.config_file = data.parent / f"{data.name}.toml"
         self.process = None
+        # Of the serving process alone: a test may put a library before libc's.
+        self.more_environment = {}
         self.write_config(config, tls, own_storage)
         SERVERS.append(self)
 
@@ -94,8 +96,13 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
-                env=environment(self.data.parent, RUST_BACKTRACE="1", **log_level()),
+                env=environment(
+                    self.data.parent, RUST_BACKTRACE="1", **log_level(), **self.more_environment
+                ),
             )
+
+    def has_ended(self):
+        return self.process.poll() is not None
 
     def is_ready(self):
         assert self.process.poll() is None, f"the server has ended:\n{self.log.text()[-3000:]}"
