@@ -150,7 +150,7 @@ def jobs(scale, server, size):
     before = server.cpu_ns()
     time.sleep(JOB_SECONDS)
     taken = (server.cpu_ns() - before) / 1e6 / JOB_SECONDS
-    scale.add("all jobs, once", size, 0, taken)
+    scale.add("all jobs, each second", size, 0, taken)
     server.stop()
     server.more_config = LIMITS
     # Not at the next start: there they would run beside what is measured.
