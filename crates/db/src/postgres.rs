@@ -31,6 +31,11 @@ const STATEMENTS: usize = 256;
 const RETRY_TIME: Duration = Duration::from_secs(10);
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// The queue of the transactions that others were in the way of. It is a lock of the session: it
+/// must be had before the transaction begins, whose snapshot would else be older than what it
+/// waited for. A node that hangs with it does not hold up the others for ever.
+const QUEUE: &str = "SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_lock(7021794826147305561)";
+const LEAVE_QUEUE: &str = "SELECT pg_advisory_unlock(7021794826147305561)";
 const CONNECT: Duration = Duration::from_secs(5);
 /// A server that does not wait for its disk by default does it for us. What waits for more than
 /// that, as for another server, stays.
@@ -74,6 +79,8 @@ pub(crate) struct Session {
     settings: Arc<Settings>,
     client: Option<Client>,
     statements: HashMap<String, Statement>,
+    /// Whether it has the lock of the queue.
+    queued: bool,
 }
 
 impl Postgres {
@@ -188,6 +195,19 @@ impl Attempt<'_> {
         session: &mut Session,
         f: &impl Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let result = self.until_done(session, f);
+        session.leave_queue();
+        result
+    }
+
+    /// Whoever has lost queues up with the others that have, and tries again at the head of the
+    /// queue until it is done. In its way are then only those that have not lost yet, which are
+    /// ever fewer: so nobody starves, and little work is done in vain.
+    fn until_done<T, E: From<Error>>(
+        &self,
+        session: &mut Session,
+        f: &impl Fn(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let began = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
@@ -201,7 +221,9 @@ impl Attempt<'_> {
             self.metrics.retries.fetch_add(1, Ordering::Relaxed);
             let [chance] = crate::random::<1>();
             std::thread::park_timeout(wait.mul_f64(0.5 + f64::from(chance) / 510.0));
-            wait = (wait * 2).min(LONGEST_WAIT);
+            // At the head of the queue a long wait would hold up the others.
+            wait = if session.queued { FIRST_WAIT } else { (wait * 2).min(LONGEST_WAIT) };
+            session.queue_up();
         }
     }
 
@@ -300,7 +322,12 @@ impl Attempt<'_> {
 
 impl Session {
     fn new(settings: &Arc<Settings>) -> Session {
-        Session { settings: Arc::clone(settings), client: None, statements: HashMap::new() }
+        Session {
+            settings: Arc::clone(settings),
+            client: None,
+            statements: HashMap::new(),
+            queued: false,
+        }
     }
 
     /// One that is connected.
@@ -333,6 +360,23 @@ impl Session {
     fn disconnect(&mut self) {
         self.client = None;
         self.statements.clear();
+        // The server gives it to the next one when it sees that.
+        self.queued = false;
+    }
+
+    /// Waits for its turn, if it has it not. Where that fails, the transaction runs as it would
+    /// without a queue.
+    fn queue_up(&mut self) {
+        if !self.queued {
+            self.queued = self.run_batch(QUEUE).is_ok();
+        }
+    }
+
+    fn leave_queue(&mut self) {
+        if self.queued && self.run_batch(LEAVE_QUEUE).is_err() {
+            self.disconnect();
+        }
+        self.queued = false;
     }
 
     pub(crate) fn roll_back(&mut self) {
