@@ -3,7 +3,9 @@
 #
 #   scripts/test.sh         everything
 #   scripts/test.sh quick   stops after the Rust part
-#   scripts/test.sh long    more cases of the property tests, and the clients on PostgreSQL too
+#   scripts/test.sh long    many more rounds of the tests of failures and of load, more cases of
+#                           the property tests, the clients on PostgreSQL too, and ten minutes of
+#                           each fuzz target where there is a nightly compiler; some hours
 #
 # Wants root on Debian 12 with Rust and a C compiler. What it starts, it ends. Its last line
 # says how many tests passed and failed; a program that is missing is a failure, never a skip.
@@ -29,7 +31,7 @@ failures=()
 children=()
 
 [ "${CI:-}" = true ] && export CARGO_INCREMENTAL=0
-[ "$mode" = long ] && export PROPTEST_CASES=${PROPTEST_CASES:-4096}
+[ "$mode" = long ] && export PROPTEST_CASES=${PROPTEST_CASES:-4096} BONDED_LONG=1
 export PYTHONDONTWRITEBYTECODE=1
 
 finish() {
@@ -169,6 +171,19 @@ ruff() {
   "$tools/python/bin/ruff" check --no-cache -q tests && "$tools/python/bin/ruff" format --no-cache --check -q tests
 }
 
+# Every target for BONDED_FUZZ_SECONDS. Wants a nightly compiler and cargo-fuzz (fuzz/README.md).
+fuzz() {
+  local target code=0
+  for target in fuzz/targets/*.rs; do
+    target=$(basename "$target" .rs)
+    mkdir -p "fuzz/corpus/$target"
+    cargo +nightly fuzz run --sanitizer none "$target" "fuzz/corpus/$target" \
+      "fuzz/seeds/$target" -- -max_total_time="${BONDED_FUZZ_SECONDS:-600}" -verbosity=0 \
+      -print_final_stats=1 || code=1
+  done
+  return $code
+}
+
 # --- what is needed
 
 if [ -d ../shared/data ]; then
@@ -216,3 +231,11 @@ step "pytest on SQLite" pytest tests
 clients=()
 [ "$mode" = long ] || clients=(--ignore tests/clients)
 BONDED_DATABASE=$postgres step "pytest on PostgreSQL" pytest tests "${clients[@]}"
+
+if [ "$mode" = long ]; then
+  if cargo +nightly fuzz --version >/dev/null 2>&1; then
+    step "fuzz" fuzz
+  else
+    say "not run: the fuzz targets, which want a nightly compiler and cargo-fuzz"
+  fi
+fi
