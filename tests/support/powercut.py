@@ -357,7 +357,7 @@ class PowerCut:
             time.sleep(self.chance.random() * self.slow)
         with self.guard:
             self.power()
-            if self.lying or last is None:
+            if last is None or self.lying == type(entry).__name__.lower():
                 return 0
             # Two syncs may overlap: then the later one may find its work done.
             count = next((at + 1 for at, change in enumerate(entry.pending) if change is last), 0)
@@ -379,11 +379,12 @@ class PowerCut:
 
 
 class Disk:
-    """The file system over a folder, as a process of its own; for `with`."""
+    """The file system over a folder, as a process of its own; for `with`. `slow` is the longest
+    time of a sync in seconds; `lying` says of what syncs do nothing, `file` or `folder`."""
 
-    def __init__(self, folder, *, slow=0.0, lying=False):
+    def __init__(self, folder, *, slow=0.0, lying=None):
         self.folder = folder
-        self.options = ["--slow", str(slow), *(["--lying"] if lying else [])]
+        self.options = ["--slow", str(slow), *(["--lying", lying] if lying else [])]
         self.process = None
 
     def mount(self):
@@ -456,11 +457,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--slow", type=float, default=0.0)
-    parser.add_argument("--lying", action="store_true")
+    parser.add_argument("--lying", choices=("file", "folder"))
     options = parser.parse_args()
     system = PowerCut(load(options.folder), slow=options.slow, lying=options.lying)
     threading.Thread(target=listen, args=(system,), daemon=True).start()
     mfusepy.FUSE(system, str(options.folder), foreground=True, fsname="powercut", max_threads=8)
+    # Without the interpreter's own end, for which a thread that reads is in the way.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
