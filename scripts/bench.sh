@@ -27,6 +27,7 @@ if [[ " $* " != *" --no-distribution "* ]]; then
   scripts/tools.sh registry
 fi
 command -v strace >/dev/null || scripts/tools.sh strace
+echo "building Bonded and what loads it"
 cargo build --quiet --release --locked -p bonded-server --example load --example seed
 if [ -z "${BONDED_BINARY:-}" ]; then
   cargo build --quiet --release --locked -p bonded-server --bin bonded

@@ -20,6 +20,7 @@ for argument in "$@"; do
     -h | --help) exec python3 scripts/bench/scale.py --help ;;
   esac
 done
+echo "building Bonded and what loads it"
 cargo build --quiet --release --locked -p bonded-server --example load --example seed
 if [ -z "${BONDED_BINARY:-}" ]; then
   cargo build --quiet --release --locked -p bonded-server --bin bonded
