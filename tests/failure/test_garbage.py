@@ -25,6 +25,7 @@ from support.wait import until
 
 LONG = 10 if os.environ.get("BONDED_LONG") else 1
 STEPS = 3000 * LONG
+PLANTED_STEPS = 800
 CLIENTS = 10
 FAMILIES = 10
 # Seconds; also what an object lies after its last row went.
@@ -194,10 +195,10 @@ class Family:
 class World:
     """What all clients share."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, grace=GRACE):
         chance = random.Random(SEED)
         self.cluster = cluster
-        self.promises = Promises(GRACE)
+        self.promises = Promises(grace)
         self.families = [Family(chance, number) for number in range(FAMILIES)]
         self.blobs = {it.digest: it for family in self.families for it in family.blobs}
         self.images = {it.digest: it for family in self.families for it in family.images}
@@ -514,14 +515,14 @@ class Client:
         self.promises.repository_replaced(SHORT_LIVED, start, deleted, end)
 
 
-def race(world):
+def race(world, steps):
     """All clients at once, until all steps are done."""
     numbers, failed = itertools.count(), []
 
     def work(number):
         client = Client(world, number)
         try:
-            while next(numbers) < STEPS and not failed:
+            while next(numbers) < steps and not failed:
                 client.step()
         except BaseException as error:
             failed.append(error)
@@ -549,7 +550,7 @@ def objects_of_segments(cluster):
 def test_what_was_told_to_exist_stays_and_all_garbage_goes(tmp_path):
     with running(tmp_path, CONFIG) as cluster:
         world = World(cluster)
-        race(world)
+        race(world, STEPS)
         seconds = time.monotonic() - world.start
         broken = world.promises.broken()
         assert not broken, f"seed {SEED}: {len(broken)} broken\n" + "\n".join(broken[:10])
@@ -562,6 +563,16 @@ def test_what_was_told_to_exist_stays_and_all_garbage_goes(tmp_path):
         empty(world)
         cluster.stop()
         cluster.check()
+
+
+def test_a_planted_bug_is_found(tmp_path):
+    """A server that keeps things for a third of the time that it promised."""
+    with running(tmp_path, CONFIG) as cluster:
+        world = World(cluster, grace=3 * GRACE)
+        race(world, PLANTED_STEPS)
+        broken = world.promises.broken()
+        assert broken, f"seed {SEED}: the model does not see it"
+        print(f"{len(broken)} broken, first: {broken[0]}")
 
 
 def empty_but_for_two_images(world):

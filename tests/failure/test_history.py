@@ -426,10 +426,10 @@ def check_trail(cluster, tag):
 
 
 class Forgetful(Client):
-    """A planted bug: a change that is acknowledged and not done, now and then."""
+    """A planted bug: changes that are acknowledged and not done."""
 
     def put(self, tag, made):
-        if self.chance.random() < 0.05:
+        if self.chance.random() < 0.3:
             return "write", made.digest
         return super().put(tag, made)
 
