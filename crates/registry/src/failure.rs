@@ -37,6 +37,7 @@ struct Trial<'a> {
     between: BTreeSet<State>,
     /// What was found to recover already.
     recovered: BTreeSet<State>,
+    uses_store: bool,
     failures: u64,
 }
 
@@ -58,10 +59,12 @@ impl<'a> Trial<'a> {
             end: State::default(),
             between: BTreeSet::new(),
             recovered: BTreeSet::new(),
+            uses_store: false,
             failures: 0,
         };
         trial.before = trial.start.rows.state(trial.view());
         trial.act().await.unwrap();
+        trial.uses_store = trial.stage.harness.store.calls() > 0;
         trial.stage.heal().await;
         trial.after = trial.state().await;
         trial.after_both = trial.wide_state().await;
@@ -103,7 +106,7 @@ impl<'a> Trial<'a> {
 
     async fn settle(&self) -> State {
         self.stage.verify().await;
-        self.stage.settle().await.state(self.wide_view())
+        self.stage.settle(self.operation.is_job()).await.state(self.wide_view())
     }
 
     /// The operation with a fault, and what it leaves; `None` if it was over before the fault.
@@ -181,7 +184,7 @@ impl<'a> Trial<'a> {
 
     async fn run(mut self) -> u64 {
         self.fail_from_each_commit().await;
-        for kind in self.stage.kinds() {
+        for kind in self.stage.kinds(self.uses_store) {
             self.fail_each(kind).await;
         }
         self.failures

@@ -92,13 +92,18 @@ fn tell(error: &(dyn std::error::Error + 'static)) {
 
 /// Does all that is due now, in small transactions.
 pub async fn step(registry: &Registry, schedule: &Schedule) -> Result<()> {
-    delete_repositories::run(registry).await?;
-    collect_garbage::run(registry, schedule).await?;
-    remove_objects::run(registry).await?;
+    collect(registry, schedule).await?;
     for scheduled in SCHEDULED {
         run_scheduled(registry, schedule, scheduled).await?;
     }
     Ok(())
+}
+
+/// Does what rows say by themselves is due.
+pub(crate) async fn collect(registry: &Registry, schedule: &Schedule) -> Result<()> {
+    delete_repositories::run(registry).await?;
+    collect_garbage::run(registry, schedule).await?;
+    remove_objects::run(registry).await
 }
 
 async fn run_scheduled(

@@ -74,7 +74,7 @@ async fn blocks_are_written_once(stage: &mut Stage, kind: impl Fn(i64) -> Fault)
 async fn all(mut stage: Stage) {
     Operation::Push.prepare(&stage.harness).await;
     Operation::Push.act(&stage.harness, Uuid::nil()).await.unwrap();
-    let kinds = stage.kinds();
+    let kinds = stage.kinds(false);
     let mut pulls = 0;
     let mut blocks = 0;
     for kind in kinds {

@@ -63,19 +63,10 @@ impl State {
 impl Rows {
     /// Reads every table, whichever there are, as one snapshot shows them.
     pub(super) async fn read(db: &Db) -> Rows {
-        let tables = match db.engine() {
-            Engine::Sqlite => {
-                "SELECT name FROM sqlite_master WHERE type = 'table' \
-                 AND name NOT LIKE 'schema_%' AND name NOT LIKE 'sqlite_%' ORDER BY name"
-            }
-            Engine::Postgres => {
-                "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = 'public' \
-                 AND tablename NOT LIKE 'schema_%' ORDER BY 1"
-            }
-        };
-        let read = move |tx: &mut Tx<'_>| {
-            let names = tx.query(tables, &[], |row| row.get::<String>(0))?;
-            names.into_iter().map(|name| table(tx, name)).collect::<Result<_, Error>>()
+        let engine = db.engine();
+        let read = move |tx: &mut Tx<'_>| match engine {
+            Engine::Sqlite => from_sqlite(tx),
+            Engine::Postgres => from_postgres(tx),
         };
         Rows(db.read(read).await.unwrap())
     }
@@ -177,14 +168,61 @@ fn is_in(ids: &BTreeSet<[u8; 16]>, row: &[Value]) -> bool {
     row.first().and_then(id).is_some_and(|id| ids.contains(&id))
 }
 
-fn table(tx: &mut Tx<'_>, name: String) -> Result<Table, Error> {
-    let mut rows = tx.query(statement(format!("SELECT * FROM {name}")), &[], |row| {
-        let values: Vec<Value> = (0..).map_while(|index| row.get(index).ok()).collect();
-        assert!(values.len() > 1, "{name} has two columns at least");
-        Ok(values)
-    })?;
-    rows.sort();
-    Ok(Table { name, rows: Arc::new(rows) })
+fn from_sqlite(tx: &mut Tx<'_>) -> Result<Vec<Table>, Error> {
+    let names = "SELECT name FROM sqlite_master WHERE type = 'table' \
+                 AND name NOT LIKE 'schema_%' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+    let names = tx.query(names, &[], |row| row.get::<String>(0))?;
+    let mut tables = Vec::with_capacity(names.len());
+    for name in names {
+        let all = statement(format!("SELECT * FROM {name}"));
+        let mut rows = tx.query(all, &[], |row| {
+            let values: Vec<Value> = (0..).map_while(|index| row.get(index).ok()).collect();
+            assert!(values.len() > 1, "{name} has two columns at least");
+            Ok(values)
+        })?;
+        rows.sort();
+        tables.push(Table { name, rows: Arc::new(rows) });
+    }
+    Ok(tables)
+}
+
+/// One statement for all tables: there is a way to the server and back for each.
+fn from_postgres(tx: &mut Tx<'_>) -> Result<Vec<Table>, Error> {
+    let names = "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = 'public' \
+                 AND tablename NOT LIKE 'schema_%' ORDER BY 1";
+    let names = tx.query(names, &[], |row| row.get::<String>(0))?;
+    let one = |name| format!("SELECT '{name}', CAST(ROW_TO_JSON(t) AS TEXT) FROM {name} t");
+    let all = names.iter().map(one).collect::<Vec<_>>().join(" UNION ALL ");
+    let mut tables: BTreeMap<_, _> = names.into_iter().map(|name| (name, Vec::new())).collect();
+    for (name, row) in
+        tx.query(statement(all), &[], |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?)))?
+    {
+        let row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&row).unwrap();
+        tables.get_mut(&name).unwrap().push(row.into_values().map(value).collect::<Vec<_>>());
+    }
+    let sorted = tables.into_iter().map(|(name, mut rows)| {
+        rows.sort();
+        Table { name, rows: Arc::new(rows) }
+    });
+    Ok(sorted.collect())
+}
+
+/// A column as PostgreSQL writes it as JSON: bytes are hexadecimal after a backslash.
+fn value(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Number(number) => Value::Int(number.as_i64().unwrap()),
+        serde_json::Value::String(text) => match text.strip_prefix("\\x") {
+            Some(digits) => Value::Blob(bytes(digits)),
+            None => Value::Text(text),
+        },
+        other => panic!("no column is {other}"),
+    }
+}
+
+fn bytes(digits: &str) -> Vec<u8> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
 /// A statement's text, which is kept: there are a few for each table, and they come again.
