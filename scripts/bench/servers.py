@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+DATABASE = "bonded_bench"
 
 # What a server does after its answer (queued records, log lines, background writing) counts too.
 SETTLE_SECONDS = 1.5
@@ -41,15 +42,16 @@ def process_cpu_ns(pid):
 
 
 def postgres_cpu_ns():
-    """Processor time of all processes of PostgreSQL on this machine."""
-    total = 0
+    """Processor time of each process on this machine that serves our database of PostgreSQL."""
+    found = {}
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and (folder / "comm").read_text().strip() == "postgres":
-                total += process_cpu_ns(int(folder.name))
+            title = (folder / "cmdline").read_text() if folder.name.isdigit() else ""
+            if title.startswith("postgres: ") and f" {DATABASE} " in title:
+                found[folder.name] = process_cpu_ns(int(folder.name))
         except OSError:
             continue  # it has just ended
-    return total
+    return found
 
 
 class Server:
@@ -128,7 +130,8 @@ class Server:
         return process_cpu_ns(self.process.pid)
 
     def database_cpu_ns(self):
-        return 0
+        """Of each process of the database, by its id."""
+        return {}
 
     def memory(self):
         """Resident memory now and at its highest, in MB."""
@@ -174,7 +177,8 @@ class Server:
         time.sleep(SETTLE_SECONDS)
         report = json.loads(output)
         report["cpu_ms"] = (self.cpu_ns() - before) / 1e6
-        report["database_cpu_ms"] = (self.database_cpu_ns() - database) / 1e6
+        after = self.database_cpu_ns().items()
+        report["database_cpu_ms"] = sum(ns - database.get(it, 0) for it, ns in after) / 1e6
         return report
 
     def last_log(self):
@@ -242,7 +246,7 @@ class Bonded(Server):
     def database(self):
         if not self.postgres:
             return f"sqlite:{self.data}/bonded.db"
-        return urlunsplit(urlsplit(self.postgres)._replace(path="/bonded_bench"))
+        return urlunsplit(urlsplit(self.postgres)._replace(path=f"/{DATABASE}"))
 
     def clear(self):
         super().clear()
@@ -253,8 +257,8 @@ class Bonded(Server):
             for file in self.data.glob("bonded.db*"):
                 file.unlink()
             return
-        drop = "DROP DATABASE IF EXISTS bonded_bench WITH (FORCE)"
-        create = "CREATE DATABASE bonded_bench TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        drop = f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"
+        create = f"CREATE DATABASE {DATABASE} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         for statement in (drop, create):
             subprocess.run(["psql", "-q", "-c", statement, self.postgres], check=True)
 
@@ -345,7 +349,7 @@ class Bonded(Server):
         return json.loads(text)
 
     def database_cpu_ns(self):
-        return postgres_cpu_ns() if self.postgres else 0
+        return postgres_cpu_ns() if self.postgres else {}
 
     def version(self):
         done = subprocess.run([self.program, "--version"], capture_output=True, text=True)
