@@ -18,6 +18,7 @@ use crate::auth::sigv4::{Refusal, signer};
 use crate::body::{Body, RequestBody};
 use crate::exchange::Exchange;
 use crate::failure;
+use crate::limits::Owner;
 use crate::service::{Service, note_caller, origin};
 use crate::whole::{ReadError, hold, length};
 
@@ -45,6 +46,9 @@ enum Error {
     /// The body broke off: the answer is for nobody.
     #[error("The request's body could not be read")]
     BrokenOff,
+
+    #[error("The request's body comes too slowly while others wait")]
+    TooSlow,
 
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -77,10 +81,12 @@ async fn run(
     let limit = limit(operation, length(body)).map_err(Error::TooLarge)?;
     let signed = signer(service, "ecr", head, exchange.secure).await?;
     let mut hash = Context::new(&SHA256);
-    let held = hold(&service.bodies, body, limit, |frame| hash.update(frame)).await;
+    let owner = Owner::new(exchange.client, &signed.caller.access_key_id);
+    let held = hold(&service.bodies, &owner, body, limit, |frame| hash.update(frame)).await;
     let held = held.map_err(|error| match error {
         ReadError::TooLarge => Error::TooLarge(limit),
         ReadError::BrokenOff => Error::BrokenOff,
+        ReadError::TooSlow => Error::TooSlow,
     })?;
     let mut body_sha256 = [0; 32];
     body_sha256.copy_from_slice(hash.finish().as_ref());
@@ -139,6 +145,8 @@ fn error_response(error: &Error, exchange: &Exchange) -> Response<Body> {
         Error::UnknownOperation => (StatusCode::BAD_REQUEST, "UnknownOperationException"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException"),
         Error::BrokenOff => (StatusCode::BAD_REQUEST, "MalformedHttpRequestException"),
+        // The SDKs try this one again.
+        Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
         Error::Refused(Refusal::Signature(SigError::MalformedRequest)) => {
             // AWS says nothing to what is no HTTP.
             let mut response = Response::new(Body::Empty);

@@ -1,77 +1,13 @@
 //! What callers may use of this machine's memory and sockets.
 
+mod bodies;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::metrics::Metrics;
-
-/// Bodies up to this many bytes are not counted: 4,096 connections hold 256 MiB of them at the
-/// very worst, and the usual request would wait behind large ones for nothing.
-pub const UNCOUNTED_BODY: u64 = 64 << 10;
-
-/// What one permit of the budget stands for, so that 32 bits count enough of them.
-const UNIT: u64 = 1 << 10;
-
-/// One budget of memory for all request bodies that are held whole.
-///
-/// Who asks first is served first: a large body is not overtaken by small ones for ever. While
-/// a body waits it is not read, so the client's own buffers hold it.
-#[derive(Clone)]
-pub struct BodyBudget {
-    free: Arc<Semaphore>,
-    all: u32,
-    metrics: Arc<Metrics>,
-}
-
-/// Memory that a body may use until this is dropped.
-#[derive(Debug)]
-pub struct BodyMemory {
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl BodyBudget {
-    /// A budget of `limits.body_memory` bytes.
-    pub fn new(bytes: u64, metrics: Arc<Metrics>) -> BodyBudget {
-        let all = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX);
-        let places = usize::try_from(all).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        BodyBudget { free: Arc::new(Semaphore::new(places)), all, metrics }
-    }
-
-    /// Waits until a body of this many bytes may be read into memory. The caller has refused
-    /// bodies over its own limit; one over the whole budget takes all of it.
-    pub async fn reserve(&self, bytes: u64) -> BodyMemory {
-        if bytes <= UNCOUNTED_BODY {
-            return BodyMemory { _permit: None };
-        }
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.all);
-        let free = self.free.clone();
-        if let Ok(permit) = free.clone().try_acquire_many_owned(units) {
-            return BodyMemory { _permit: Some(permit) };
-        }
-        let _waiting = Waiting::begin(&self.metrics);
-        let permit = free.acquire_many_owned(units).await.expect("the budget is never closed");
-        BodyMemory { _permit: Some(permit) }
-    }
-}
-
-/// Counts one that waits, also when it goes away while it does.
-struct Waiting<'a>(&'a Metrics);
-
-impl<'a> Waiting<'a> {
-    fn begin(metrics: &'a Metrics) -> Waiting<'a> {
-        metrics.bodies_waiting.inc();
-        Waiting(metrics)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.bodies_waiting.dec();
-    }
-}
+pub(crate) use bodies::Pace;
+pub use bodies::{BodyBudget, BodyMemory, Owner, UNCOUNTED_BODY};
 
 /// Counts connections, in total and by address.
 pub struct Connections {
@@ -163,55 +99,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt as _;
-
     use super::*;
-
-    const MIB: u64 = 1 << 20;
-
-    #[tokio::test]
-    async fn bodies_are_served_in_their_order() {
-        let metrics = Arc::new(Metrics::new());
-        let budget = BodyBudget::new(4 * MIB, metrics.clone());
-        let first = budget.reserve(3 * MIB).await;
-        let mut large = Box::pin(budget.reserve(4 * MIB));
-        assert!(large.as_mut().now_or_never().is_none());
-        // It would fit beside the first, but the large one came before it.
-        let mut small = Box::pin(budget.reserve(MIB));
-        assert!(small.as_mut().now_or_never().is_none());
-        assert_eq!(metrics.bodies_waiting.get(), 2);
-        // What is not counted does not wait.
-        assert!(budget.reserve(UNCOUNTED_BODY).now_or_never().is_some());
-
-        drop(first);
-        let large = large.await;
-        assert!(small.as_mut().now_or_never().is_none());
-        drop(large);
-        drop(small.await);
-        assert_eq!(metrics.bodies_waiting.get(), 0);
-    }
-
-    #[tokio::test]
-    async fn one_that_goes_away_while_it_waits_takes_nothing() {
-        let metrics = Arc::new(Metrics::new());
-        let budget = BodyBudget::new(4 * MIB, metrics.clone());
-        let first = budget.reserve(4 * MIB).await;
-        let mut waiting = Box::pin(budget.reserve(4 * MIB));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        drop(waiting);
-        assert_eq!(metrics.bodies_waiting.get(), 0);
-        drop(first);
-        assert!(budget.reserve(4 * MIB).now_or_never().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_body_over_the_budget_takes_all_of_it() {
-        let budget = BodyBudget::new(MIB, Arc::new(Metrics::new()));
-        let all = budget.reserve(28 * MIB).now_or_never().unwrap();
-        assert!(budget.reserve(65 << 10).now_or_never().is_none());
-        drop(all);
-        assert!(budget.reserve(65 << 10).now_or_never().is_some());
-    }
 
     #[test]
     fn connections_are_counted() {

@@ -1,7 +1,7 @@
 //! Listeners: accepts connections, gives each its place, and ends them all in good order.
 //!
 //! **Invariant:** no peer can hold more than its share for longer than its time. Connections are
-//! counted, in total and by address; a handshake, a head, a body in and a body out each have a
+//! counted, in total and by address, and so are requests of HTTP/2; a handshake, a head, a body in and a body out each have a
 //! time in which something must happen (`activity`); a head has a size. What waits for us
 //! rather than for the peer is never cut off.
 
@@ -112,8 +112,9 @@ impl Listening {
     /// `limits.drain_time`, and returns when no connection is left.
     pub async fn serve(self, shared: Arc<Shared>, stop: impl Future<Output = ()>) {
         let limits = &shared.limits;
-        let places = Connections::new(limits.connections, limits.connections_per_address);
-        let places = Arc::new(places);
+        let places =
+            || Arc::new(Connections::new(limits.connections, limits.connections_per_address));
+        let (places, streams) = (places(), places());
         let (told, heard) = watch::channel(Stop::Serve);
         // Every task holds a sender: when all are gone, the last connection has ended.
         let (alive, mut ended) = mpsc::channel::<()>(1);
@@ -126,6 +127,7 @@ impl Listening {
                 socket,
                 shared: shared.clone(),
                 places: places.clone(),
+                streams: streams.clone(),
                 stop: heard.clone(),
                 alive: alive.clone(),
             };
@@ -148,6 +150,7 @@ struct Accept {
     socket: Socket,
     shared: Arc<Shared>,
     places: Arc<Connections>,
+    streams: Arc<Connections>,
     stop: watch::Receiver<Stop>,
     alive: mpsc::Sender<()>,
 }
@@ -192,6 +195,7 @@ impl Accept {
             listener: self.socket.config.clone(),
             tls: self.socket.tls.as_ref().map(tls::Current::config),
             shared: self.shared.clone(),
+            streams: self.streams.clone(),
             stop: self.stop.clone(),
         };
         let alive = self.alive.clone();

@@ -6,14 +6,14 @@ use std::time::Duration;
 use bonded_account::Origin;
 use bonded_registry::{Registry, Result};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::sync::Mutex;
 
 use crate::body::{Body, RequestBody};
 use crate::exchange::{Exchange, Handler};
-use crate::limits::BodyBudget;
+use crate::limits::{BodyBudget, Owner};
 use crate::names::Names;
 use crate::plane::Protocol;
 use crate::whole::{hold, length};
@@ -62,7 +62,13 @@ impl Service {
         let (head, mut body) = request.into_parts();
         let protocol = Protocol::of(&head);
         exchange.note(|log| log.plane = protocol.plane());
-        let mut response = self.answer_to(&protocol, exchange, &head, &mut body).await;
+        let mut response = if names_two_hosts(&head) {
+            let mut refused = Response::new(Body::Empty);
+            *refused.status_mut() = StatusCode::BAD_REQUEST;
+            refused
+        } else {
+            self.answer_to(&protocol, exchange, &head, &mut body).await
+        };
         if head.version < Version::HTTP_2 && !has_ended(&head, &mut body, exchange).await {
             // The connection cannot be used again with bytes of this request still on their way.
             let close = HeaderValue::from_static("close");
@@ -82,7 +88,8 @@ impl Service {
             Protocol::V2 => v2::answer(self, exchange, head, body).await,
             Protocol::Json { target } => json::answer(self, exchange, head, target, body).await,
             Protocol::Query => {
-                let form = hold(&self.bodies, body, MAX_FORM, |_| {}).await;
+                let owner = Owner::new(exchange.client, "");
+                let form = hold(&self.bodies, &owner, body, MAX_FORM, |_| {}).await;
                 let form = form.map(|held| held.bytes).unwrap_or_default();
                 query::answer(head, &form, exchange)
             }
@@ -158,6 +165,16 @@ pub(crate) fn origin(exchange: &Exchange, head: &Parts) -> Origin {
 pub(crate) fn host(head: &Parts) -> Option<&str> {
     let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     named.or_else(|| head.uri.authority().map(http::uri::Authority::as_str))
+}
+
+/// Whether a request could mean one registry to a proxy and another one here (RFC 9112, section
+/// 3.2): such a request is refused.
+fn names_two_hosts(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let first = hosts.next().map(HeaderValue::as_bytes);
+    let in_target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let differ = |(one, other): (&[u8], &[u8])| !one.eq_ignore_ascii_case(other);
+    hosts.next().is_some() || first.zip(in_target).is_some_and(differ)
 }
 
 /// Notes who asked, once it is known.

@@ -19,12 +19,14 @@ use crate::access_log::{End, shown_path};
 use crate::body::{Body, BoxError, RequestBody};
 use crate::client_address;
 use crate::exchange::Exchange;
+use crate::limits::{Place, Refused};
 use crate::metrics::Finished;
 
 /// Hands a request to the handler and prepares its answer.
 pub(super) async fn answer(
     context: Context,
     under_way: UnderWay,
+    place: Result<Option<Place>, Refused>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let info = context.info.clone();
@@ -48,20 +50,26 @@ pub(super) async fn answer(
         taken: None,
         span: span.clone(),
         context,
+        place: None,
         _under_way: under_way,
     };
     let stall = finish.context.shared.limits.body_stall;
     let request = request.map(|body| RequestBody::incoming(body, stall, exchange.clone()));
+    finish.place = match place {
+        Ok(place) => place,
+        Err(_) => {
+            finish.context.shared.metrics.connection_refused("streams");
+            return Ok(finish.answer(too_many(&exchange)));
+        }
+    };
     let answered = finish.context.shared.handler.answer(request, exchange.clone());
     let answered = AssertUnwindSafe(answered).catch_unwind().instrument(span).await;
-    let mut response = answered.unwrap_or_else(|_| {
+    let response = answered.unwrap_or_else(|_| {
         // The panic hook has logged it.
         finish.context.shared.metrics.handler_panics.inc();
         bug(&exchange)
     });
-    exchange.id.set(response.headers_mut());
-    finish.status = response.status().as_u16();
-    Ok(response.map(|body| Answer::new(body, finish)))
+    Ok(finish.answer(response))
 }
 
 /// For the log, when nobody was there to be answered: nginx made this number known.
@@ -69,14 +77,33 @@ const CLIENT_GONE: u16 = 499;
 
 /// The answer to a request that met a bug, in the form of its protocol.
 fn bug(exchange: &Exchange) -> Response<Body> {
-    let id = exchange.id;
+    let message = format!("internal error, request {}", exchange.id);
+    error(exchange, StatusCode::INTERNAL_SERVER_ERROR, ("UNKNOWN", "ServerException"), &message)
+}
+
+/// The answer to one request more than a client may have under way.
+fn too_many(exchange: &Exchange) -> Response<Body> {
+    let codes = ("TOOMANYREQUESTS", "ServiceUnavailableException");
+    let message = "there are too many requests under way";
+    let mut response = error(exchange, StatusCode::SERVICE_UNAVAILABLE, codes, message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// An error with the code of the registry's plane or of the API's.
+fn error(
+    exchange: &Exchange,
+    status: StatusCode,
+    (code, exception): (&'static str, &'static str),
+    message: &str,
+) -> Response<Body> {
     let body = if exchange.uri.path().starts_with("/v2") {
-        format!(r#"{{"errors":[{{"code":"UNKNOWN","message":"internal error, request {id}"}}]}}"#)
+        format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#)
     } else {
-        format!(r#"{{"__type":"ServerException","message":"internal error, request {id}"}}"#)
+        format!(r#"{{"__type":"{exception}","message":"{message}"}}"#)
     };
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
@@ -159,7 +186,17 @@ struct Finish {
     taken: Option<Arc<Taken>>,
     span: Span,
     context: Context,
+    /// Of a request of HTTP/2, which counts like a connection.
+    place: Option<Place>,
     _under_way: UnderWay,
+}
+
+impl Finish {
+    fn answer(mut self, mut response: Response<Body>) -> Response<Answer> {
+        self.exchange.id.set(response.headers_mut());
+        self.status = response.status().as_u16();
+        response.map(|body| Answer::new(body, self))
+    }
 }
 
 impl Drop for Finish {

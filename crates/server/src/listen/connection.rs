@@ -18,6 +18,7 @@ use super::watched::Watched;
 use super::{Shared, Stop, answer};
 use crate::config::Listener;
 use crate::exchange::ConnectionInfo;
+use crate::limits::{Connections, Place, Refused};
 use crate::metrics::Metrics;
 use crate::tls;
 
@@ -40,6 +41,8 @@ pub(super) struct Accepted {
     pub(super) listener: Arc<Listener>,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) shared: Arc<Shared>,
+    /// The requests of all connections of HTTP/2.
+    pub(super) streams: Arc<Connections>,
     pub(super) stop: watch::Receiver<Stop>,
 }
 
@@ -47,9 +50,18 @@ pub(super) struct Accepted {
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
+    pub(super) streams: Arc<Connections>,
     pub(super) listener: Arc<Listener>,
     pub(super) info: Arc<ConnectionInfo>,
     pub(super) activity: Arc<Activity>,
+}
+
+impl Context {
+    /// A request of HTTP/2 takes a place like a connection: each may hold a head and a body.
+    fn admit(&self) -> Result<Place, Refused> {
+        let peer = self.info.peer.ip();
+        self.streams.admit(peer, self.listener.trusts(peer))
+    }
 }
 
 impl Accepted {
@@ -72,6 +84,7 @@ impl Accepted {
         let info = ConnectionInfo { peer: self.peer, listener: self.listener.address, tls: None };
         let mut context = Context {
             shared: self.shared,
+            streams: self.streams,
             listener: self.listener,
             info: Arc::new(info.clone()),
             activity: activity.clone(),
@@ -145,7 +158,8 @@ where
     let of_requests = context.clone();
     let service = service_fn(move |request| {
         let under_way = of_requests.activity.request_begins();
-        answer::answer(of_requests.clone(), under_way, request)
+        let place = if is_http2 { of_requests.admit().map(Some) } else { Ok(None) };
+        answer::answer(of_requests.clone(), under_way, place, request)
     });
     if is_http2 {
         context.activity.set_http2();

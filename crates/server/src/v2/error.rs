@@ -64,6 +64,9 @@ pub(crate) enum Error {
     #[error("The body broke off")]
     BrokenOff,
 
+    #[error("The body comes too slowly while others wait")]
+    TooSlow,
+
     #[error("n must be a number of entries, zero or more")]
     PageInvalid,
 
@@ -99,6 +102,7 @@ impl Error {
             Error::TooManyTags(_) => (StatusCode::URI_TOO_LONG, "TAG_INVALID"),
             Error::ContentRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID"),
             Error::BrokenOff => (StatusCode::BAD_REQUEST, "SIZE_INVALID"),
+            Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, "TOOMANYREQUESTS"),
             Error::PageInvalid => (StatusCode::BAD_REQUEST, "PAGINATION_NUMBER_INVALID"),
             Error::ManifestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID"),
             Error::RangeUnsatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID"),

@@ -13,6 +13,7 @@ use super::error::MAX_MANIFEST;
 use super::range::matches_etag;
 use super::{Asked, Error};
 use crate::body::{Body, RequestBody};
+use crate::limits::Owner;
 use crate::whole::{ReadError, hold};
 
 /// Tags that one push can set beside its reference.
@@ -178,10 +179,12 @@ async fn store(
     body: &mut RequestBody,
 ) -> Result<PutAnswer, Error> {
     let permit = call.repository("ecr:PutImage", &call.account, name).await?;
-    let held = hold(&asked.service.bodies, body, MAX_MANIFEST, |_| {}).await;
+    let owner = Owner::new(asked.exchange.client, &asked.request.caller.access_key_id);
+    let held = hold(&asked.service.bodies, &owner, body, MAX_MANIFEST, |_| {}).await;
     let mut held = held.map_err(|error| match error {
         ReadError::TooLarge => Error::ManifestTooLarge,
         ReadError::BrokenOff => Error::BrokenOff,
+        ReadError::TooSlow => Error::TooSlow,
     })?;
     let bytes = Bytes::from(std::mem::take(&mut held.bytes));
     let media_type = asked.head.headers.get(header::CONTENT_TYPE);

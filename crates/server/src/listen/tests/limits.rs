@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::harness::{Raw, Server, echo, http2, until};
+use super::harness::{Raw, Server, echo, held, http2, until};
 use crate::body::{Body, BoxError};
 use crate::exchange::Handler;
 
@@ -175,6 +175,27 @@ async fn so_many_connections_and_no_more() {
             raw.read_until("\r\n\r\n").await
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn so_many_streams_and_no_more() {
+    let (handler, arrived, go_on) = held();
+    let server = Server::start("[limits]\nconnections_per_address = 2", handler).await;
+    let mut client = http2(&server).await;
+    let mut ask = || {
+        let request = Request::get(server.url("/")).body(Full::default()).unwrap();
+        client.send_request(request)
+    };
+    let one = tokio::spawn(ask());
+    arrived.notified().await;
+    let other = tokio::spawn(ask());
+    arrived.notified().await;
+    assert_eq!(ask().await.unwrap().status(), 503);
+    server.until_counted("connections_refused_total{reason=\"streams\"} 1").await;
+    go_on.notify_waiters();
+    for answer in [one, other] {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
     }
 }
 
