@@ -10,6 +10,10 @@ use crate::ecr::types::{ImageFailure, ImageIdentifier, image_ids};
 use crate::image::{self, ImageManifest};
 use crate::{Call, Error, Permit, Result, check};
 
+/// The most bytes of the manifests of one answer, which is made in memory: a hundred of the
+/// longest would be 400 MiB. Four of the longest fit, and a hundred of a usual length.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Input {
@@ -34,13 +38,21 @@ pub(super) async fn run(call: &Call, input: Input) -> Result<Output> {
     check::length("acceptedMediaTypes", accepted.len(), 0, 100)?;
     let permit = call.repository("ecr:BatchGetImage", &account, &name).await?;
     let mut output = Output { images: Vec::new(), failures: Vec::new() };
+    let mut bytes = 0;
     let mut seen = HashSet::new();
     for id in ids {
         if !seen.insert((id.image_digest.clone(), id.image_tag.clone())) {
             continue;
         }
         match get(call, &permit, &id, &accepted).await? {
-            Ok(image) => output.images.push(image),
+            Ok(image) => {
+                bytes += image.image_manifest.len();
+                if bytes > MOST_BYTES {
+                    let why = "The manifests of one answer can have at most 16777216 bytes";
+                    return Err(Error::LimitExceeded(why.to_owned()));
+                }
+                output.images.push(image);
+            }
             Err(failure) => output.failures.push(failure),
         }
     }

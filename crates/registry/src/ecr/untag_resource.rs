@@ -7,6 +7,9 @@ use crate::ecr::types::repository_of_arn;
 use crate::repository::tags_hash;
 use crate::{Call, Result, check};
 
+/// Conditions look at each key, and a repository has 50.
+const MAX_KEYS: usize = 200;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Input {
@@ -20,6 +23,7 @@ pub(super) struct Output {}
 pub(super) async fn run(call: &Call, input: Input) -> Result<Output> {
     let (account, name) = repository_of_arn(call, input.resource_arn.as_deref())?;
     let keys = check::required("tagKeys", input.tag_keys)?;
+    check::length("tagKeys", keys.len(), 0, MAX_KEYS)?;
     let ask = Ask::new("ecr:UntagResource").with("aws:TagKeys", keys.clone());
     let permit = call.repository(ask, &account, &name).await?;
     let note = call.note(None, &[]);
