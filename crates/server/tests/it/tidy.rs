@@ -105,6 +105,19 @@ fn a_wall_has_one_crate_behind_it() {
     }
 }
 
+/// `forbid` cannot be allowed again further in, so the manifests decide it for every line.
+#[test]
+fn no_crate_has_unsafe_code() {
+    let manifest = |path: PathBuf| fs::read_to_string(path.join("Cargo.toml")).unwrap();
+    let forbids = "unsafe_code = \"forbid\"";
+    assert!(manifest(root()).contains(&format!("[workspace.lints.rust]\n{forbids}")));
+    for (name, path) in crates() {
+        assert!(manifest(path).contains("[lints]\nworkspace = true"), "{name}");
+    }
+    // A workspace of its own.
+    assert!(manifest(root().join("fuzz")).contains(&format!("[lints.rust]\n{forbids}")));
+}
+
 #[test]
 fn only_egress_calls_out() {
     for path in sources() {
