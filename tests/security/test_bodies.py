@@ -3,13 +3,13 @@
 import contextlib
 import json
 import socket
-from pathlib import Path
 
 import pytest
 from requests.auth import _basic_auth_str
 
 from support.api import put_image, refused
-from support.images import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Image, image, index
+from support.images import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Image, digest, image, index
+from support.raw import Raw, peak
 from support.signed import request, sign
 from support.v2 import raw
 
@@ -48,13 +48,6 @@ def endless(registry, head):
     connection.close()
     assert peak(registry) - before < 64 * 1024 * 1024
     return answer
-
-
-def peak(registry):
-    """The most memory that the server has used so far, in bytes."""
-    status = Path(f"/proc/{registry.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def test_3_an_endless_manifest(registry, v2, repository):
@@ -251,3 +244,42 @@ def test_34_a_request_inside_a_request(registry, v2, repository):
     )
     assert status in (202, 400)
     assert v2.get_manifest(repository, "1").content == made.manifest
+
+
+def test_34_chunks_out_of_order(v2, repository):
+    """Neither a gap nor an overlap; only the last chunk may come once more, as it was."""
+    location = v2.start_upload(repository)
+    assert v2.append(location, b"abcd", 0).status_code == 202
+    assert v2.append(location, b"efgh", 4).status_code == 202
+    for start, data in ((12, b"mnop"), (9, b"j"), (6, b"xxxx"), (0, b"abcd"), (0, b"abcdefgh")):
+        answer = v2.append(location, data, start)
+        assert answer.status_code == 416, start
+    assert v2.append(location, b"EFGH", 4).status_code == 416
+    assert v2.append(location, b"efgh", 4).status_code == 202
+    assert v2.get(location).headers["Range"] == "0-7"
+    assert v2.finish(location, digest(b"abcdefgh")).status_code == 201
+
+
+def test_34_two_writers_of_one_upload(registry, v2, repository):
+    """Who is acknowledged first has written; the other one is told, and nothing is mixed."""
+    location = v2.start_upload(repository)
+    with Raw(registry) as slow:
+        slow.head("PATCH", location, {"Authorization": basic(v2), "Content-Length": 8})
+        slow.send(b"slow")
+        assert v2.append(location, b"fastfast").status_code == 202
+        slow.send(b"slow")
+        assert slow.answer()[0] in (404, 409, 416)
+    assert v2.get(location).headers["Range"] == "0-7"
+    assert v2.finish(location, digest(b"fastfast")).status_code == 201
+
+
+def test_34_a_writer_of_what_is_complete(registry, v2, repository):
+    """An upload is completed while somebody still appends to it: what was completed stays."""
+    location = v2.append(v2.start_upload(repository), b"whole").headers["Location"]
+    with Raw(registry) as slow:
+        slow.head("PATCH", location, {"Authorization": basic(v2), "Content-Length": 8})
+        slow.send(b"slow")
+        assert v2.finish(location, digest(b"whole")).status_code == 201
+        slow.send(b"slow")
+        assert slow.answer()[0] in (404, 409, 416)
+    assert v2.get(f"/v2/{repository}/blobs/{digest(b'whole')}").content == b"whole"
