@@ -335,9 +335,10 @@ class Client:
         if self.chance.random() < 0.3:
             there = self.call("HEAD", f"/v2/{self.repository}/blobs/{blob}", 200, 404)
             if there.status_code == 200:
-                # Told to be there, so it must stay for the grace time.
+                # Told to be there, so it must stay; but whoever asks starts the grace time anew
+                # only when a quarter of it is over.
                 self.load.done["found"] += 1
-                self.loose[blob] = (data, begun)
+                self.loose[blob] = (data, begun - self.load.grace / 4)
                 return
         begun = time.monotonic()
         way(data)

@@ -461,7 +461,12 @@ def main():
     options = parser.parse_args()
     system = PowerCut(load(options.folder), slow=options.slow, lying=options.lying)
     threading.Thread(target=listen, args=(system,), daemon=True).start()
-    mfusepy.FUSE(system, str(options.folder), foreground=True, fsname="powercut", max_threads=8)
+    try:
+        mfusepy.FUSE(system, str(options.folder), foreground=True, fsname="powercut", max_threads=8)
+    except RuntimeError:
+        # The kernel may break off the last request when it unmounts: that matters no more.
+        if not system.without_power:
+            raise
     # Without the interpreter's own end, for which a thread that reads is in the way.
     sys.stdout.flush()
     os._exit(0)
