@@ -88,9 +88,9 @@ def check_peak(server, what):
 
 
 def upload_size():
-    """How much of `EACH` one upload has: all clients' together take half of the free disk."""
+    """How much of `EACH` one upload has: all clients' together take a quarter of the free disk."""
     free = shutil.disk_usage(".").free
-    return max(64 * MIB, min(EACH, free // 2 // CLIENTS // MIB * MIB))
+    return max(64 * MIB, min(EACH, free // 4 // CLIENTS // MIB * MIB))
 
 
 class Pusher:
