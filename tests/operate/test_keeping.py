@@ -202,3 +202,20 @@ def test_without_its_root_key_nothing_starts(filled):
     key.chmod(0o600)
     registry.start()
     same(registry, pushed)
+
+
+def test_a_store_that_is_not_mounted_is_noticed(filled):
+    """An empty folder in its place would make every blob look damaged, for ever."""
+    registry, pushed = filled
+    registry.stop()
+    store = registry.data / "objects-us-east-1"
+    apart = store.rename(registry.data / "elsewhere")
+    for make in (lambda: None, store.mkdir):
+        make()
+        refused = registry.command("serve")
+        assert refused.returncode != 0
+        assert "is the disk mounted?" in refused.stderr.lower()
+    store.rmdir()
+    apart.rename(store)
+    registry.start()
+    same(registry, pushed)

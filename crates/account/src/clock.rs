@@ -42,13 +42,14 @@ impl Clock {
     }
 }
 
-/// Random bytes from the cryptographic generator.
+/// Random bytes from the operating system. (AWS-LC's own generator measures the jitter of the
+/// processor when it is first used, which was half of the time of a start.)
 ///
 /// # Panics
 /// If the operating system has none to give: nothing may go on then.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 

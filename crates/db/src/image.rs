@@ -55,6 +55,25 @@ pub struct ImageFilter {
     pub tagged: Option<bool>,
 }
 
+/// How an image is asked for.
+#[derive(Clone, Debug)]
+pub enum ImageBy {
+    Tag(String),
+    Digest(String),
+}
+
+const PULL_BY_TAG: &str = "SELECT i.id, i.digest, i.tagged, i.status, i.media_kind, i.media_type, \
+     i.artifact_type, i.manifest_size, i.image_size, i.subject_digest, i.depth, i.pushed_at, \
+     (SELECT COUNT(*) FROM pull_time_exclusion \
+     WHERE account = $3 AND region = $4 AND principal_arn = $5) \
+     FROM tag t JOIN image i ON i.id = t.image_id WHERE t.repository_id = $1 AND t.name = $2";
+
+const PULL_BY_DIGEST: &str = "SELECT id, digest, tagged, status, media_kind, media_type, \
+     artifact_type, manifest_size, image_size, subject_digest, depth, pushed_at, \
+     (SELECT COUNT(*) FROM pull_time_exclusion \
+     WHERE account = $3 AND region = $4 AND principal_arn = $5) \
+     FROM image WHERE repository_id = $1 AND digest = $2";
+
 impl Tx<'_> {
     pub fn image_by_digest(
         &mut self,
@@ -83,6 +102,30 @@ impl Tx<'_> {
             &[repository_id.into(), tag.into()],
             image_row,
         )
+    }
+
+    /// An image by tag or digest, and whether pulls by a principal are excluded from its pull
+    /// time.
+    pub fn image_to_pull(
+        &mut self,
+        repository_id: &Uuid,
+        by: &ImageBy,
+        account: &str,
+        region: &str,
+        principal_arn: &str,
+    ) -> Result<Option<(ImageRow, bool)>, Error> {
+        let (name, sql) = match by {
+            ImageBy::Tag(tag) => (tag, PULL_BY_TAG),
+            ImageBy::Digest(digest) => (digest, PULL_BY_DIGEST),
+        };
+        let parameters = [
+            repository_id.into(),
+            name.into(),
+            account.into(),
+            region.into(),
+            principal_arn.into(),
+        ];
+        self.query_opt(sql, &parameters, |row| Ok((image_row(row)?, row.get::<i64>(12)? != 0)))
     }
 
     /// A manifest, sealed under the domain's data key.
@@ -293,22 +336,6 @@ impl Tx<'_> {
             &[image_id.into(), pulled_at.into()],
         )?;
         Ok(())
-    }
-
-    /// Whether pulls by this principal leave pull times alone.
-    pub fn is_pull_time_excluded(
-        &mut self,
-        account: &str,
-        region: &str,
-        principal_arn: &str,
-    ) -> Result<bool, Error> {
-        let found = self.query_opt(
-            "SELECT 1 FROM pull_time_exclusion \
-             WHERE account = $1 AND region = $2 AND principal_arn = $3",
-            &[account.into(), region.into(), principal_arn.into()],
-            |_| Ok(()),
-        )?;
-        Ok(found.is_some())
     }
 }
 

@@ -46,7 +46,7 @@ pub use check::{CheckedBlob, CheckedImage, SegmentObject, Totals};
 pub use error::Error;
 pub use fault::Faults;
 pub use garbage::UnusedMembership;
-pub use image::{ChildRow, ImageFilter, ImageRow, NewImage};
+pub use image::{ChildRow, ImageBy, ImageFilter, ImageRow, NewImage};
 pub use job::JobRow;
 pub use key::{RootKeyRow, TokenKeyRow, WrappedIn};
 pub use metrics::{BATCH_SIZES, Metrics};
@@ -335,7 +335,7 @@ impl Db {
 /// If the operating system has none to give.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 

@@ -5,9 +5,10 @@
 mod support;
 
 use bonded_db::{
-    AccountSetting, AuditBlockRow, AuditRecordRow, Db, Error, EventRow, ImageFilter, ImageRow,
-    ImageTagPlace, NewAccount, NewImage, NewKeyDomain, NewRepository, Note, PrincipalPolicyRow,
-    RepositoryBy, ResourcePolicyRow, TagChange, TagRow, TokenKeyRow, UnusedMembership, WrappedIn,
+    AccountSetting, AuditBlockRow, AuditRecordRow, Db, Error, EventRow, ImageBy, ImageFilter,
+    ImageRow, ImageTagPlace, NewAccount, NewImage, NewKeyDomain, NewRepository, Note,
+    PrincipalPolicyRow, RepositoryBy, ResourcePolicyRow, TagChange, TagRow, TokenKeyRow,
+    UnusedMembership, WrappedIn,
 };
 use uuid::Uuid;
 
@@ -246,7 +247,6 @@ fn settings(tx: &mut bonded_db::Tx<'_>) -> Result<(), Error> {
     assert!(!tx.insert_pull_time_exclusion(ACCOUNT, REGION, "arn:a", 1)?);
     assert_eq!(tx.count_pull_time_exclusions(ACCOUNT, REGION)?, 2);
     assert_eq!(tx.pull_time_exclusions(ACCOUNT, REGION, "", 9)?, ["arn:a", "arn:b"]);
-    assert!(tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:a")?);
     assert!(tx.delete_pull_time_exclusion(ACCOUNT, REGION, "arn:a")?);
     assert!(!tx.delete_pull_time_exclusion(ACCOUNT, REGION, "arn:a")?);
     tx.refresh_repository_count(ACCOUNT, REGION)?;
@@ -274,6 +274,15 @@ async fn images_tags_and_referrers() {
             tx.move_tag(&repository_id, Some(&from), &third, &change(43, "v2"))?;
             assert!(tx.image_by_digest(&repository_id, &digest(1))?.unwrap().tagged);
             assert_eq!(tx.image_by_tag(&repository_id, "v2")?.unwrap().id, id(33));
+            assert!(tx.insert_pull_time_exclusion(ACCOUNT, REGION, "arn:a", 1)?);
+            for by in [ImageBy::Tag("v2".to_owned()), ImageBy::Digest(digest(3))] {
+                for (principal, is_excluded) in [("arn:a", true), ("arn:b", false)] {
+                    let pulled =
+                        tx.image_to_pull(&repository_id, &by, ACCOUNT, REGION, principal)?;
+                    let (image, excluded) = pulled.unwrap();
+                    assert_eq!((image.id, excluded), (id(33), is_excluded));
+                }
+            }
             assert_eq!(tx.image_manifest(&id(31))?.unwrap().len(), 600);
             assert_eq!(tx.tag_names(&repository_id, "", 9)?, ["v1", "v2"]);
             assert_eq!(tx.tag_names(&repository_id, "v1", 9)?, ["v2"]);

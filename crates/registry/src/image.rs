@@ -6,7 +6,7 @@ mod put;
 mod referrers;
 
 use bonded_account::keys::{Purpose, column};
-use bonded_db::ImageRow;
+use bonded_db::{ImageBy, ImageRow};
 use bonded_oci::Reference;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -50,14 +50,19 @@ pub async fn pull(
     permit: &Permit,
     reference: &Reference,
 ) -> Result<Option<ImageManifest>> {
-    let Some(row) = find(call, permit, reference).await? else { return Ok(None) };
-    let Some(bytes) = manifest_bytes(call, permit, &row).await? else { return Ok(None) };
-    let (account, region) = (permit.account.to_string(), permit.region.clone());
+    let by = match reference {
+        Reference::Tag(tag) => ImageBy::Tag(tag.as_str().to_owned()),
+        Reference::Digest(digest) => ImageBy::Digest(digest.to_string()),
+    };
+    let (id, account, region) = (permit.id, permit.account.to_string(), permit.region.clone());
     let principal = call.request.principal_arn();
-    let excluded = call
+    let found = call
         .db()
-        .read_point(move |tx| tx.is_pull_time_excluded(&account, &region, &principal))
+        .read_point(move |tx| tx.image_to_pull(&id, &by, &account, &region, &principal))
         .await?;
+    let found = found.filter(|(row, _)| row.status == "ACTIVE");
+    let Some((row, excluded)) = found else { return Ok(None) };
+    let Some(bytes) = manifest_bytes(call, permit, &row).await? else { return Ok(None) };
     if !excluded {
         call.registry.pulls.note(row.id, call.now());
     }

@@ -1,6 +1,7 @@
 //! Puts a deployment together from its configuration.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,10 +85,37 @@ pub async fn open_stores(config: &Config) -> anyhow::Result<BTreeMap<String, Arc
     Ok(stores)
 }
 
+/// Refuses a directory without anything in it of which the database names objects: a disk that is
+/// not mounted, most likely, and every blob that is asked for would be marked as damaged.
+async fn check_mounted(config: &Config, db: &Db) -> anyhow::Result<()> {
+    for (region, storage) in &config.regions {
+        let Storage::Directory(path) = storage else { continue };
+        let is_empty = match std::fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(error) => return Err(error).context(format!("read {}", path.display())),
+        };
+        if !is_empty {
+            continue;
+        }
+        let of_region = region.clone();
+        let named = db.read(move |tx| tx.segment_objects(&of_region, &[], 1)).await;
+        if !named.context("ask which objects there should be")?.is_empty() {
+            bail!(
+                "regions.{region}.storage: {path} is empty, but the database names objects in \
+                 it. Is the disk mounted? If the objects are lost, restore a backup, or put any \
+                 file into it to go on without them",
+                path = path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Joins what was opened to registries.
 ///
 /// # Errors
-/// When a store cannot be opened.
+/// When a store cannot be opened, or is empty and should not be.
 pub async fn assemble(
     config: &Config,
     names: &Arc<Names>,
@@ -95,6 +123,7 @@ pub async fn assemble(
     keys: KeyRing,
     clock: Clock,
 ) -> anyhow::Result<Assembled> {
+    check_mounted(config, &db).await?;
     let stores = open_stores(config).await?;
     let strict = config.audit.reads == AuditReads::Strict;
     let (audit, audit_writer) = AuditQueue::start(db.clone(), clock.clone(), strict);

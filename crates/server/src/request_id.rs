@@ -20,7 +20,7 @@ pub struct RequestId(Uuid);
 impl RequestId {
     pub fn new() -> RequestId {
         let mut bytes = [0; 16];
-        aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
         RequestId(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 

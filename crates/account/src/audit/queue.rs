@@ -107,8 +107,8 @@ async fn write(db: &Db, clock: &Clock, batch: &mut Vec<Waiting>, depth: &AtomicU
     let blocks: Vec<_> = logs
         .into_iter()
         .flat_map(|((account, region), records)| {
-            let chunks: Vec<_> = records.chunks(BLOCK_RECORDS).map(<[Record]>::to_vec).collect();
-            chunks.into_iter().map(move |chunk| block(now, &account, &region, &chunk))
+            let blocks = records.chunks(BLOCK_RECORDS).map(|it| block(now, &account, &region, it));
+            blocks.collect::<Vec<_>>()
         })
         .collect();
     let blocks = Arc::new(blocks);
