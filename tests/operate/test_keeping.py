@@ -5,7 +5,7 @@ import random
 import pytest
 
 from support import databases
-from support.images import image, index
+from support.images import image, index, large_layer
 from support.v2 import V2
 
 
@@ -18,7 +18,8 @@ def filled(fresh_registry):
     v2 = V2(registry.url, registry.password())
     for name in ("team/app", "team/other"):
         ecr.create_repository(repositoryName=name, tags=[{"Key": "kept", "Value": "yes"}])
-        pushed[name] = index()
+        children = [image([large_layer()], architecture=it) for it in ("amd64", "arm64")]
+        pushed[name] = index(children)
         v2.push(name, pushed[name], "1")
     return registry, pushed
 

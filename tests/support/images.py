@@ -90,6 +90,11 @@ def layer(files=None, media_type=OCI_LAYER):
     return blob
 
 
+def large_layer():
+    """A layer that is too large for a row: its bytes lie in an object."""
+    return layer({"marker": secrets.token_bytes(100_000)})
+
+
 def image(
     layers=None, *, architecture="amd64", docker=False, annotations=None, subject=None, **config
 ):

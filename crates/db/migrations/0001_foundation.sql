@@ -349,6 +349,7 @@ CREATE TABLE job (
 );
 CREATE UNIQUE INDEX job_key ON job (kind, key) WHERE state = 'waiting';
 CREATE INDEX job_due ON job (state, due);
+CREATE INDEX job_ended ON job (ended_at) WHERE state <> 'waiting';
 
 CREATE TABLE lease (
     name {{text}} PRIMARY KEY,              -- migrate, backup:ID, check:ID, sweep …

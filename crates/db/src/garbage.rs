@@ -323,19 +323,27 @@ impl Tx<'_> {
     /// Removes up to `limit` rows of each kind of record that ended before `before`; gives how
     /// many went.
     pub fn expire_records(&mut self, before: i64, limit: i64) -> Result<u64, Error> {
+        // Ids of records and blocks are UUIDv7, so the oldest are the first: no index on the time
+        // alone is needed, which every record would be put into.
+        let millis = u128::try_from(before.div_euclid(1_000)).unwrap_or(0);
+        let first_kept = Uuid::from_u128(millis << 80);
         let mut rows = 0;
+        for sql in [
+            "DELETE FROM audit_record WHERE id IN (SELECT id FROM audit_record \
+             WHERE id < $3 AND time < $1 ORDER BY id LIMIT $2)",
+            "DELETE FROM audit_block WHERE id IN (SELECT id FROM audit_block \
+             WHERE id < $3 AND last_time < $1 ORDER BY id LIMIT $2)",
+        ] {
+            rows += self.execute(sql, &[before.into(), limit.into(), (&first_kept).into()])?;
+        }
         for sql in [
             "DELETE FROM audit_key WHERE (account, region, attribute, value, time, record_id) IN \
              (SELECT account, region, attribute, value, time, record_id FROM audit_key \
              WHERE time < $1 ORDER BY time LIMIT $2)",
-            "DELETE FROM audit_record WHERE id IN \
-             (SELECT id FROM audit_record WHERE time < $1 LIMIT $2)",
-            "DELETE FROM audit_block WHERE id IN \
-             (SELECT id FROM audit_block WHERE last_time < $1 LIMIT $2)",
             "DELETE FROM event WHERE id IN \
              (SELECT id FROM event WHERE time < $1 ORDER BY time LIMIT $2)",
             "DELETE FROM job WHERE id IN (SELECT id FROM job \
-             WHERE state <> 'waiting' AND ended_at < $1 LIMIT $2)",
+             WHERE state <> 'waiting' AND ended_at < $1 ORDER BY ended_at LIMIT $2)",
         ] {
             rows += self.execute(sql, &[before.into(), limit.into()])?;
         }

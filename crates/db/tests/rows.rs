@@ -393,6 +393,8 @@ async fn notes_leases_jobs_and_removals() {
             assert!(tx.take_job("sweep", 201, 300)?.is_some());
             assert!(tx.expire_records(1_000, 100)? > 0);
             assert!(tx.events(ACCOUNT, REGION)?.is_empty());
+            assert!(tx.audit_records(ACCOUNT, REGION, 5, 9)?.is_empty());
+            assert!(tx.audit_blocks(ACCOUNT, REGION, 6, 9)?.is_empty());
             assert_eq!(tx.expire_records(1_000, 100)?, 0);
             removals(tx)
         })
