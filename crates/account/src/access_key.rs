@@ -50,7 +50,10 @@ impl Services {
     /// When the database cannot be read, or a key does not open.
     pub async fn load_token_keys(&self) -> Result<()> {
         let rows = self.db.read(|tx| tx.token_keys()).await?;
-        self.keys.set_token_keys(&rows).map_err(Error::internal)
+        self.keys.set_token_keys(&rows).map_err(Error::internal)?;
+        // A key that is gone opens nothing any more.
+        self.opened_tokens.invalidate_all();
+        Ok(())
     }
 
     async fn access_key_row(&self, id: &str) -> Result<Option<AccessKeyRow>> {

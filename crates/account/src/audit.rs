@@ -172,38 +172,44 @@ fn record(request: &Request, event: &Event, outcome: &Outcome<'_>) -> Record {
 }
 
 impl Placed {
-    /// The row of a record that is written on its own.
+    /// The row of a record that is written on its own. Nearly all of these are of writes, so a key
+    /// for `ReadOnly` would say nothing and cost every write a page.
     pub fn into_row(self, id: Uuid) -> AuditRecordRow {
+        let keys = self.record.keys().into_iter().filter(|(attribute, _)| *attribute != "ReadOnly");
         AuditRecordRow {
             id,
             account: self.account,
             region: self.region,
             time: self.record.time,
-            keys: self.record.keys(),
+            keys: owned(keys),
             record: serde_json::to_string(&self.record).expect("a record is plain JSON"),
         }
     }
 }
 
+/// Keys as rows keep them.
+fn owned<'a>(
+    keys: impl IntoIterator<Item = (&'static str, &'a str)>,
+) -> Vec<(&'static str, String)> {
+    keys.into_iter().map(|(attribute, value)| (attribute, value.to_owned())).collect()
+}
+
 impl Record {
     /// What `LookupEvents` can ask for. (An event id is looked up by the row's id.)
-    pub fn keys(&self) -> Vec<(&'static str, String)> {
-        let mut keys = vec![
-            ("EventName", self.name.clone()),
-            ("EventSource", self.source.clone()),
-            ("ReadOnly", self.read_only.to_string()),
-        ];
+    pub fn keys(&self) -> Vec<(&'static str, &str)> {
+        let mut keys = Vec::with_capacity(7);
+        keys.push(("EventName", self.name.as_str()));
+        keys.push(("EventSource", self.source.as_str()));
+        keys.push(("ReadOnly", if self.read_only { "true" } else { "false" }));
         let name = match self.who.kind.as_str() {
-            "Root" => Some("root".to_owned()),
-            _ => self.who.user_name.clone(),
+            "Root" => Some("root"),
+            _ => self.who.user_name.as_deref(),
         };
         keys.extend(name.map(|name| ("Username", name)));
-        keys.extend(self.who.access_key_id.clone().map(|id| ("AccessKeyId", id)));
+        keys.extend(self.who.access_key_id.as_deref().map(|id| ("AccessKeyId", id)));
         for resource in &self.resources {
-            keys.push(("ResourceName", resource.arn.clone()));
-            if let Some(kind) = resource_type(&resource.arn) {
-                keys.push(("ResourceType", kind.to_owned()));
-            }
+            keys.push(("ResourceName", resource.arn.as_str()));
+            keys.extend(resource_type(&resource.arn).map(|kind| ("ResourceType", kind)));
         }
         keys
     }

@@ -10,11 +10,12 @@ use moka::sync::Cache;
 use crate::audit::queue::AuditQueue;
 use crate::clock::Clock;
 use crate::identity::Identity;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Token};
 
 const IDENTITIES: u64 = 10_000;
 const POLICIES: u64 = 10_000;
 const TAG_SETS: u64 = 10_000;
+const OPENED_TOKENS: u64 = 10_000;
 /// Everything here is valid for as long as its hash or generation is: the time only bounds memory.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -33,6 +34,9 @@ pub struct Services {
     pub policies: Cache<[u8; 32], Policy>,
     /// By SHA-256 over the tags.
     pub tags: Cache<[u8; 32], Arc<Tags>>,
+    /// What docker passwords say that were used a moment ago, by their text. It says who asks and
+    /// until when, and both are looked at anew with each request.
+    pub(crate) opened_tokens: Cache<String, Arc<Token>>,
 }
 
 impl Services {
@@ -45,7 +49,19 @@ impl Services {
             identities: cache(IDENTITIES),
             policies: cache(POLICIES),
             tags: cache(TAG_SETS),
+            opened_tokens: cache(OPENED_TOKENS),
         }
+    }
+
+    /// What a docker password says; `None`: not one of ours. Whether it has expired is the
+    /// caller's to see.
+    pub fn open_token(&self, text: &str) -> Option<Arc<Token>> {
+        if let Some(token) = self.opened_tokens.get(text) {
+            return Some(token);
+        }
+        let token = Arc::new(Token::open(&self.keys, text, self.clock.now())?);
+        self.opened_tokens.insert(text.to_owned(), Arc::clone(&token));
+        Some(token)
     }
 }
 

@@ -25,6 +25,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::directory::read::FileBody;
+use crate::directory::write::Writing;
 use crate::sync::{SharedSync, Syncs};
 use crate::{BlobStore, ByteStream, Error, LIST_LIMIT, Listed, ObjectName};
 
@@ -45,6 +46,7 @@ pub struct DirectoryStore {
     root: OwnedFd,
     folders: Vec<Arc<Folder>>,
     filling: Mutex<Filling>,
+    writing: Writing,
     syncs: Arc<Syncs>,
 }
 
@@ -87,7 +89,13 @@ impl DirectoryStore {
             folders.push(Arc::new(Folder::open(&root, number, &syncs, on_fatal)?));
         }
         rustix::fs::fsync(&root)?;
-        Ok(DirectoryStore { root, folders, filling: Mutex::default(), syncs })
+        Ok(DirectoryStore {
+            root,
+            folders,
+            filling: Mutex::default(),
+            writing: Writing::default(),
+            syncs,
+        })
     }
 
     /// The counts of syncs, which go on counting.
@@ -103,7 +111,7 @@ impl DirectoryStore {
 #[async_trait]
 impl BlobStore for DirectoryStore {
     async fn put(&self, name: ObjectName, body: ByteStream) -> Result<u64, Error> {
-        write::put(self.folder(name), name, body).await
+        write::put(self.folder(name), name, body, &self.writing).await
     }
 
     async fn get(&self, name: ObjectName, range: Range<u64>) -> Result<Option<ByteStream>, Error> {

@@ -6,7 +6,8 @@
 
 use uuid::Uuid;
 
-use crate::{Error, Param, Row, Tx};
+use crate::image::image_row_at;
+use crate::{Error, ImageBy, ImageToPull, Param, Row, Tx};
 
 /// A repository as an access decision sees it, and the generation of the caller's account.
 #[derive(Clone, Debug)]
@@ -106,6 +107,34 @@ pub struct AccessKeyRow {
     pub account_wrapped_key: Vec<u8>,
 }
 
+const PULL_BY_TAG: &str = "SELECT c.generation, g.policy_hash, g.policy_scope, g.blob_mounting, \
+     g.basic_scan_type, g.repository_count, r.id, r.account, r.region, r.name, r.policy_hash, \
+     r.tags_hash, d.id, d.kind, d.enabled, d.wrapped_key, i.id, i.digest, i.tagged, i.status, \
+     i.media_kind, i.media_type, i.artifact_type, i.manifest_size, i.image_size, \
+     i.subject_digest, i.depth, i.pushed_at, (SELECT COUNT(*) FROM (SELECT 1 AS one \
+       FROM pull_time_exclusion WHERE account = $2 AND region = $3 LIMIT 1) x) \
+     FROM account c \
+     LEFT JOIN registry g ON g.account = $2 AND g.region = $3 \
+     LEFT JOIN repository r ON r.account = $2 AND r.region = $3 AND r.name = $4 \
+       AND r.deleted_at IS NULL \
+     LEFT JOIN key_domain d ON d.id = r.key_domain \
+     LEFT JOIN tag t ON t.repository_id = r.id AND t.name = $5 \
+     LEFT JOIN image i ON i.id = t.image_id WHERE c.id = $1";
+
+const PULL_BY_DIGEST: &str = "SELECT c.generation, g.policy_hash, g.policy_scope, \
+     g.blob_mounting, g.basic_scan_type, g.repository_count, r.id, r.account, r.region, r.name, \
+     r.policy_hash, r.tags_hash, d.id, d.kind, d.enabled, d.wrapped_key, i.id, i.digest, \
+     i.tagged, i.status, i.media_kind, i.media_type, i.artifact_type, i.manifest_size, \
+     i.image_size, i.subject_digest, i.depth, i.pushed_at, \
+     (SELECT COUNT(*) FROM (SELECT 1 AS one \
+       FROM pull_time_exclusion WHERE account = $2 AND region = $3 LIMIT 1) x) \
+     FROM account c \
+     LEFT JOIN registry g ON g.account = $2 AND g.region = $3 \
+     LEFT JOIN repository r ON r.account = $2 AND r.region = $3 AND r.name = $4 \
+       AND r.deleted_at IS NULL \
+     LEFT JOIN key_domain d ON d.id = r.key_domain \
+     LEFT JOIN image i ON i.repository_id = r.id AND i.digest = $5 WHERE c.id = $1";
+
 impl Tx<'_> {
     /// Reads what a decision on a repository needs; `None` if the caller's account is gone.
     pub fn repository_access(
@@ -142,6 +171,35 @@ impl Tx<'_> {
                 access_row,
             ),
         }
+    }
+
+    /// The same for a pull, with its image: both in one statement, because pulls are most of what
+    /// a registry is asked.
+    pub fn pull_access(
+        &mut self,
+        caller_account: &str,
+        account: &str,
+        region: &str,
+        name: &str,
+        image: &ImageBy,
+    ) -> Result<Option<(AccessRow, Option<ImageToPull>)>, Error> {
+        let (image, sql) = match image {
+            ImageBy::Tag(tag) => (tag, PULL_BY_TAG),
+            ImageBy::Digest(digest) => (digest, PULL_BY_DIGEST),
+        };
+        let parameters =
+            [caller_account.into(), account.into(), region.into(), name.into(), image.into()];
+        self.query_opt(sql, &parameters, |row| {
+            let id: Option<Uuid> = row.get(16)?;
+            let image = match id {
+                None => None,
+                Some(_) => Some(ImageToPull {
+                    image: image_row_at(row, 16)?,
+                    has_exclusions: row.get::<i64>(28)? != 0,
+                }),
+            };
+            Ok((access_row(row)?, image))
+        })
     }
 
     /// Reads what a decision on a registry needs; `None` if the caller's account is gone.

@@ -62,17 +62,13 @@ pub enum ImageBy {
     Digest(String),
 }
 
-const PULL_BY_TAG: &str = "SELECT i.id, i.digest, i.tagged, i.status, i.media_kind, i.media_type, \
-     i.artifact_type, i.manifest_size, i.image_size, i.subject_digest, i.depth, i.pushed_at, \
-     (SELECT COUNT(*) FROM pull_time_exclusion \
-     WHERE account = $3 AND region = $4 AND principal_arn = $5) \
-     FROM tag t JOIN image i ON i.id = t.image_id WHERE t.repository_id = $1 AND t.name = $2";
-
-const PULL_BY_DIGEST: &str = "SELECT id, digest, tagged, status, media_kind, media_type, \
-     artifact_type, manifest_size, image_size, subject_digest, depth, pushed_at, \
-     (SELECT COUNT(*) FROM pull_time_exclusion \
-     WHERE account = $3 AND region = $4 AND principal_arn = $5) \
-     FROM image WHERE repository_id = $1 AND digest = $2";
+/// An image that is about to be pulled.
+#[derive(Clone, Debug)]
+pub struct ImageToPull {
+    pub image: ImageRow,
+    /// The registry has principals whose pulls leave pull times alone.
+    pub has_exclusions: bool,
+}
 
 impl Tx<'_> {
     pub fn image_by_digest(
@@ -102,30 +98,6 @@ impl Tx<'_> {
             &[repository_id.into(), tag.into()],
             image_row,
         )
-    }
-
-    /// An image by tag or digest, and whether pulls by a principal are excluded from its pull
-    /// time.
-    pub fn image_to_pull(
-        &mut self,
-        repository_id: &Uuid,
-        by: &ImageBy,
-        account: &str,
-        region: &str,
-        principal_arn: &str,
-    ) -> Result<Option<(ImageRow, bool)>, Error> {
-        let (name, sql) = match by {
-            ImageBy::Tag(tag) => (tag, PULL_BY_TAG),
-            ImageBy::Digest(digest) => (digest, PULL_BY_DIGEST),
-        };
-        let parameters = [
-            repository_id.into(),
-            name.into(),
-            account.into(),
-            region.into(),
-            principal_arn.into(),
-        ];
-        self.query_opt(sql, &parameters, |row| Ok((image_row(row)?, row.get::<i64>(12)? != 0)))
     }
 
     /// A manifest, sealed under the domain's data key.
@@ -337,21 +309,42 @@ impl Tx<'_> {
         )?;
         Ok(())
     }
+
+    /// Whether pulls by this principal leave pull times alone.
+    pub fn is_pull_time_excluded(
+        &mut self,
+        account: &str,
+        region: &str,
+        principal_arn: &str,
+    ) -> Result<bool, Error> {
+        let found = self.query_opt(
+            "SELECT 1 FROM pull_time_exclusion \
+             WHERE account = $1 AND region = $2 AND principal_arn = $3",
+            &[account.into(), region.into(), principal_arn.into()],
+            |_| Ok(()),
+        )?;
+        Ok(found.is_some())
+    }
 }
 
 pub(crate) fn image_row(row: &Row<'_>) -> Result<ImageRow, Error> {
+    image_row_at(row, 0)
+}
+
+/// An image out of the twelve columns from `first` on.
+pub(crate) fn image_row_at(row: &Row<'_>, first: usize) -> Result<ImageRow, Error> {
     Ok(ImageRow {
-        id: row.get(0)?,
-        digest: row.get(1)?,
-        tagged: row.get(2)?,
-        status: row.get(3)?,
-        media_kind: row.get(4)?,
-        media_type: row.get(5)?,
-        artifact_type: row.get(6)?,
-        manifest_size: row.get(7)?,
-        image_size: row.get(8)?,
-        subject_digest: row.get(9)?,
-        depth: row.get(10)?,
-        pushed_at: row.get(11)?,
+        id: row.get(first)?,
+        digest: row.get(first + 1)?,
+        tagged: row.get(first + 2)?,
+        status: row.get(first + 3)?,
+        media_kind: row.get(first + 4)?,
+        media_type: row.get(first + 5)?,
+        artifact_type: row.get(first + 6)?,
+        manifest_size: row.get(first + 7)?,
+        image_size: row.get(first + 8)?,
+        subject_digest: row.get(first + 9)?,
+        depth: row.get(first + 10)?,
+        pushed_at: row.get(first + 11)?,
     })
 }

@@ -46,7 +46,7 @@ pub use check::{CheckedBlob, CheckedImage, SegmentObject, Totals};
 pub use error::Error;
 pub use fault::Faults;
 pub use garbage::UnusedMembership;
-pub use image::{ChildRow, ImageBy, ImageFilter, ImageRow, NewImage};
+pub use image::{ChildRow, ImageBy, ImageFilter, ImageRow, ImageToPull, NewImage};
 pub use job::JobRow;
 pub use key::{RootKeyRow, TokenKeyRow, WrappedIn};
 pub use metrics::{BATCH_SIZES, Metrics};

@@ -32,11 +32,7 @@ async fn sqlite(path: PathBuf) -> (Db, Arc<Faults>, Arc<Mutex<Vec<String>>>) {
     let (faults, said) = (Arc::new(Faults::default()), Arc::new(Mutex::new(Vec::new())));
     let saying = Arc::clone(&said);
     let on_fatal = move |text: &str| saying.lock().unwrap().push(text.to_owned());
-    let extras = Extras {
-        on_fatal: Arc::new(on_fatal),
-        faults: Some(Arc::clone(&faults)),
-        ..Extras::default()
-    };
+    let extras = Extras { on_fatal: Arc::new(on_fatal), faults: Some(Arc::clone(&faults)) };
     let options = Options { location: Location::Sqlite(path), exclusive: true };
     (Db::open_with(options, extras).await.unwrap(), faults, said)
 }

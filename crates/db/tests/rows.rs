@@ -275,13 +275,22 @@ async fn images_tags_and_referrers() {
             assert!(tx.image_by_digest(&repository_id, &digest(1))?.unwrap().tagged);
             assert_eq!(tx.image_by_tag(&repository_id, "v2")?.unwrap().id, id(33));
             assert!(tx.insert_pull_time_exclusion(ACCOUNT, REGION, "arn:a", 1)?);
+            assert!(tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:a")?);
+            assert!(!tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:b")?);
             for by in [ImageBy::Tag("v2".to_owned()), ImageBy::Digest(digest(3))] {
-                for (principal, is_excluded) in [("arn:a", true), ("arn:b", false)] {
-                    let pulled =
-                        tx.image_to_pull(&repository_id, &by, ACCOUNT, REGION, principal)?;
-                    let (image, excluded) = pulled.unwrap();
-                    assert_eq!((image.id, excluded), (id(33), is_excluded));
-                }
+                let pull = |tx: &mut bonded_db::Tx<'_>, name: &str, by: &ImageBy| {
+                    tx.pull_access(ACCOUNT, ACCOUNT, REGION, name, by).map(Option::unwrap)
+                };
+                let (access, found) = pull(tx, "app", &by)?;
+                let found = found.unwrap();
+                assert_eq!(access.repository.unwrap().id, repository_id);
+                assert_eq!((found.image.id, found.image.digest), (id(33), digest(3)));
+                assert!(found.has_exclusions);
+                let (access, found) = pull(tx, "other", &by)?;
+                assert!(access.repository.is_none() && found.is_none());
+                let (access, found) = pull(tx, "app", &ImageBy::Tag("none".to_owned()))?;
+                assert!(access.repository.is_some() && found.is_none());
+                assert!(tx.pull_access("none", ACCOUNT, REGION, "app", &by)?.is_none());
             }
             assert_eq!(tx.image_manifest(&id(31))?.unwrap().len(), 600);
             assert_eq!(tx.tag_names(&repository_id, "", 9)?, ["v1", "v2"]);

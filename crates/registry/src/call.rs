@@ -12,7 +12,9 @@ use bonded_account::clock::new_id;
 use bonded_account::keys::{DataKeyOf, SealingKey};
 use bonded_account::{Request, Services, Tags};
 use bonded_blob::BlobStore;
-use bonded_db::{AccessRow, Db, KeyDomainRow, RegistryRow, RepositoryBy, RepositoryRow, Tx};
+use bonded_db::{
+    AccessRow, Db, ImageBy, ImageToPull, KeyDomainRow, RegistryRow, RepositoryBy, RepositoryRow, Tx,
+};
 use bonded_iam::{AccountId, Policy};
 use bonded_oci::RepositoryName;
 use serde_json::value::RawValue;
@@ -64,6 +66,8 @@ struct Loaded {
     repository_policy: Option<Policy>,
     registry_policy: Option<Policy>,
     tags: Option<Arc<Tags>>,
+    /// What was asked for with it.
+    image: Option<ImageToPull>,
 }
 
 impl Call {
@@ -124,15 +128,34 @@ impl Call {
         let name = name.as_str();
         let arn = repository_arn(self.region(), account, name);
         self.resource(&arn, account);
-        let by = RepositoryBy::Name(name.to_owned());
-        let loaded = self.load(account, by).await?;
+        let by = By::Repository(RepositoryBy::Name(name.to_owned()));
+        let loaded = self.load(self.question(account, Some(by))).await?;
         self.decide(&ask.into(), account, &arn, &loaded)?;
         permit(loaded.row, account, name)
     }
 
+    /// The same, with an image that was read in the same statement: for pulls.
+    pub async fn repository_and_image(
+        &self,
+        ask: impl Into<Ask>,
+        account: &AccountId,
+        name: &RepositoryName,
+        image: ImageBy,
+    ) -> Result<(Permit, Option<ImageToPull>)> {
+        let name = name.as_str();
+        let arn = repository_arn(self.region(), account, name);
+        self.resource(&arn, account);
+        let question = self.question(account, Some(By::Image(name.to_owned(), image)));
+        let mut loaded = self.load(question).await?;
+        self.decide(&ask.into(), account, &arn, &loaded)?;
+        let image = loaded.image.take();
+        Ok((permit(loaded.row, account, name)?, image))
+    }
+
     /// Leave to do `ask` in a repository, by its id: for links. `None` if it is gone.
     pub async fn repository_by_id(&self, ask: impl Into<Ask>, id: Uuid) -> Result<Option<Permit>> {
-        let loaded = self.load(&self.account, RepositoryBy::Id(id)).await?;
+        let by = By::Repository(RepositoryBy::Id(id));
+        let loaded = self.load(self.question(&self.account, Some(by))).await?;
         let Some(repository) = &loaded.row.repository else { return Ok(None) };
         let account: AccountId = parse_account(&repository.account)?;
         let name = repository.name.clone();
@@ -155,7 +178,7 @@ impl Call {
         if resource_arn.starts_with("arn:") {
             self.resource(resource_arn, account);
         }
-        let loaded = self.load_registry(account).await?;
+        let loaded = self.load(self.question(account, None)).await?;
         self.decide(&ask.into(), account, resource_arn, &loaded)?;
         loaded.row.registry.ok_or_else(|| self.no_registry(account))
     }
@@ -265,32 +288,21 @@ impl Call {
         Err(Error::AccessDenied(sentence))
     }
 
+    fn question(&self, account: &AccountId, by: Option<By>) -> Question {
+        Question {
+            caller_account: self.request.caller.account.clone(),
+            account: account.to_string(),
+            region: self.region().to_owned(),
+            by,
+        }
+    }
+
     /// One statement when all that it names is in memory; else one snapshot of everything.
-    async fn load(&self, account: &AccountId, by: RepositoryBy) -> Result<Loaded> {
-        let question = Question {
-            caller_account: self.request.caller.account.clone(),
-            account: account.to_string(),
-            region: self.region().to_owned(),
-            by: Some(by),
-        };
-        self.load_with(question).await
-    }
-
-    async fn load_registry(&self, account: &AccountId) -> Result<Loaded> {
-        let question = Question {
-            caller_account: self.request.caller.account.clone(),
-            account: account.to_string(),
-            region: self.region().to_owned(),
-            by: None,
-        };
-        self.load_with(question).await
-    }
-
-    async fn load_with(&self, question: Question) -> Result<Loaded> {
+    async fn load(&self, question: Question) -> Result<Loaded> {
         let first = question.clone();
-        let row = self.db().read_point(move |tx| first.row(tx)).await?;
-        let row = row.ok_or_else(unrecognized)?;
-        let known = self.cached(row);
+        let found = self.db().read_point(move |tx| first.row(tx)).await?;
+        let (row, image) = found.ok_or_else(unrecognized)?;
+        let known = self.cached(row, image);
         self.registry.decision_counts.count(known.is_some());
         if let Some(loaded) = known {
             return Ok(loaded);
@@ -299,7 +311,7 @@ impl Call {
         let read = self
             .db()
             .read(move |tx| {
-                let Some(row) = question.row(tx)? else { return Ok::<_, Error>(None) };
+                let Some((row, image)) = question.row(tx)? else { return Ok::<_, Error>(None) };
                 let Some(identity) = tx.identity(&principal)? else { return Ok(None) };
                 let repository_policy = match &row.repository {
                     Some(repository) if repository.policy_hash.is_some() => {
@@ -319,10 +331,10 @@ impl Call {
                     }
                     _ => Vec::new(),
                 };
-                Ok(Some((row, identity, repository_policy, registry_policy, tags)))
+                Ok(Some((row, identity, repository_policy, registry_policy, tags, image)))
             })
             .await?;
-        let (row, identity, repository_policy, registry_policy, tags) =
+        let (row, identity, repository_policy, registry_policy, tags, image) =
             read.ok_or_else(unrecognized)?;
         let services = self.services();
         let identity = services.keep_identity(identity)?;
@@ -339,11 +351,11 @@ impl Call {
             services.tags.insert(hash, Arc::clone(&tags));
             tags
         });
-        Ok(Loaded { row, identity, repository_policy, registry_policy, tags })
+        Ok(Loaded { row, identity, repository_policy, registry_policy, tags, image })
     }
 
     /// `None` if anything that the row names is not in memory.
-    fn cached(&self, row: AccessRow) -> Option<Loaded> {
+    fn cached(&self, row: AccessRow, image: Option<ImageToPull>) -> Option<Loaded> {
         let services = self.services();
         let caller = &self.request.caller;
         let identity = services.cached_identity(&caller.principal_id, row.generation)?;
@@ -359,7 +371,7 @@ impl Call {
             None => None,
             Some(hash) => Some(services.tags.get(&hash)?),
         };
-        Some(Loaded { row, identity, repository_policy, registry_policy, tags })
+        Some(Loaded { row, identity, repository_policy, registry_policy, tags, image })
     }
 
     /// Whether the caller could do `action` in the repository if it had this policy.
@@ -369,7 +381,8 @@ impl Call {
         permit: &Permit,
         policy: &Policy,
     ) -> Result<bool> {
-        let mut loaded = self.load(&permit.account, RepositoryBy::Id(permit.id)).await?;
+        let by = By::Repository(RepositoryBy::Id(permit.id));
+        let mut loaded = self.load(self.question(&permit.account, Some(by))).await?;
         loaded.repository_policy = Some(policy.clone());
         let decision = self.decide(&action.into(), &permit.account, &permit.arn(), &loaded);
         Ok(decision.is_ok())
@@ -383,23 +396,36 @@ impl Call {
     }
 }
 
+/// What an access row is asked for.
+#[derive(Clone)]
+enum By {
+    Repository(RepositoryBy),
+    /// A repository by name, and an image of it.
+    Image(String, ImageBy),
+}
+
 #[derive(Clone)]
 struct Question {
     caller_account: String,
     account: String,
     region: String,
-    by: Option<RepositoryBy>,
+    /// `None`: the registry alone.
+    by: Option<By>,
 }
 
 impl Question {
-    fn row(&self, tx: &mut Tx<'_>) -> Result<Option<AccessRow>> {
-        let row = match &self.by {
-            Some(by) => {
-                tx.repository_access(&self.caller_account, &self.account, &self.region, by)?
+    fn row(&self, tx: &mut Tx<'_>) -> Result<Option<(AccessRow, Option<ImageToPull>)>> {
+        let Question { caller_account, account, region, by } = self;
+        let row = match by {
+            Some(By::Image(name, image)) => {
+                return Ok(tx.pull_access(caller_account, account, region, name, image)?);
             }
-            None => tx.registry_access(&self.caller_account, &self.account, &self.region)?,
+            Some(By::Repository(by)) => {
+                tx.repository_access(caller_account, account, region, by)?
+            }
+            None => tx.registry_access(caller_account, account, region)?,
         };
-        Ok(row)
+        Ok(row.map(|row| (row, None)))
     }
 }
 

@@ -6,8 +6,9 @@ mod put;
 mod referrers;
 
 use bonded_account::keys::{Purpose, column};
-use bonded_db::{ImageBy, ImageRow};
-use bonded_oci::Reference;
+use bonded_db::{ImageBy, ImageRow, ImageToPull};
+use bonded_iam::AccountId;
+use bonded_oci::{Reference, RepositoryName};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -50,23 +51,48 @@ pub async fn pull(
     permit: &Permit,
     reference: &Reference,
 ) -> Result<Option<ImageManifest>> {
-    let by = match reference {
-        Reference::Tag(tag) => ImageBy::Tag(tag.as_str().to_owned()),
-        Reference::Digest(digest) => ImageBy::Digest(digest.to_string()),
-    };
-    let (id, account, region) = (permit.id, permit.account.to_string(), permit.region.clone());
-    let principal = call.request.principal_arn();
-    let found = call
-        .db()
-        .read_point(move |tx| tx.image_to_pull(&id, &by, &account, &region, &principal))
-        .await?;
-    let found = found.filter(|(row, _)| row.status == "ACTIVE");
-    let Some((row, excluded)) = found else { return Ok(None) };
+    let Some(row) = find(call, permit, reference).await? else { return Ok(None) };
     let Some(bytes) = manifest_bytes(call, permit, &row).await? else { return Ok(None) };
-    if !excluded {
-        call.registry.pulls.note(row.id, call.now());
-    }
+    note_pull(call, permit, row.id).await?;
     Ok(Some(ImageManifest { row, bytes }))
+}
+
+/// Leave to pull, and the image, in one statement: for `GET` and `HEAD` of manifests. The pull
+/// time is not moved yet.
+pub async fn find_to_pull(
+    call: &Call,
+    account: &AccountId,
+    name: &RepositoryName,
+    reference: &Reference,
+) -> Result<(Permit, Option<ImageToPull>)> {
+    let by = match reference {
+        Reference::Digest(digest) => ImageBy::Digest(digest.to_string()),
+        Reference::Tag(tag) => ImageBy::Tag(tag.as_str().to_owned()),
+    };
+    let (permit, found) = call.repository_and_image("ecr:BatchGetImage", account, name, by).await?;
+    Ok((permit, found.filter(|found| found.image.status == "ACTIVE")))
+}
+
+/// Moves the pull time of an image that was found so, unless the principal is excluded.
+pub async fn pulled(call: &Call, permit: &Permit, found: &ImageToPull) -> Result<()> {
+    if found.has_exclusions {
+        return note_pull(call, permit, found.image.id).await;
+    }
+    call.registry.pulls.note(found.image.id, call.now());
+    Ok(())
+}
+
+async fn note_pull(call: &Call, permit: &Permit, image_id: Uuid) -> Result<()> {
+    let (account, region) = (permit.account.to_string(), permit.region.clone());
+    let principal = call.request.principal_arn();
+    let excluded = call
+        .db()
+        .read_point(move |tx| tx.is_pull_time_excluded(&account, &region, &principal))
+        .await?;
+    if !excluded {
+        call.registry.pulls.note(image_id, call.now());
+    }
+    Ok(())
 }
 
 /// The manifest of an image: from memory by content, else from its row. `None` if the image was

@@ -135,7 +135,10 @@ impl Line<'_> {
         result.expect("a String takes all that is written");
         let optional = |out: &mut String, name: &str, value: Option<&str>| {
             if let Some(value) = value {
-                *out += &format!(" {name}={}", quoted(value));
+                out.push(' ');
+                out.push_str(name);
+                out.push('=');
+                out.push_str(&quoted(value));
             }
         };
         optional(&mut out, "error", self.error);
@@ -147,10 +150,12 @@ impl Line<'_> {
         optional(&mut out, "account", self.account);
         optional(&mut out, "repository", self.repository);
         optional(&mut out, "digest", self.digest);
-        out += &format!(
+        let result = write!(
+            out,
             " bytes_in={} bytes_out={} duration_us={} complete={}",
             self.bytes_in, self.bytes_out, self.duration_us, self.complete
         );
+        result.expect("a String takes all that is written");
         optional(&mut out, "tls", self.tls);
         optional(&mut out, "request_id", Some(&self.request_id));
         optional(&mut out, "client_request_id", self.client_request_id);

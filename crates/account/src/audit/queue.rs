@@ -152,7 +152,7 @@ fn block(now: i64, account: &str, region: &str, records: &[Record]) -> AuditBloc
         last_time: records.iter().map(|record| record.time).max().unwrap_or(now),
         records: i64::try_from(records.len()).unwrap_or(0),
         bytes: zstd::bulk::compress(&json, ZSTD_LEVEL).expect("zstd compresses in memory"),
-        keys: keys.into_iter().collect(),
+        keys: super::owned(keys),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
@@ -20,6 +21,33 @@ use crate::{ByteStream, Error, ObjectName};
 /// Bytes that are written at once. Two such pieces of a transfer are in memory at most, and
 /// what one frame has more.
 const PIECE: usize = 512 * 1024;
+/// The same while more than [`FEW`] objects are written: memory counts more than hops then.
+const SMALL_PIECE: usize = 128 * 1024;
+const FEW: usize = 16;
+
+/// How many objects are being written to a store.
+#[derive(Clone, Default)]
+pub(super) struct Writing(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+struct Turn(Writing);
+
+impl Turn {
+    fn begin(writing: &Writing) -> Turn {
+        writing.0.fetch_add(1, Ordering::Relaxed);
+        Turn(writing.clone())
+    }
+
+    fn piece(&self) -> usize {
+        if self.0.0.load(Ordering::Relaxed) > FEW { SMALL_PIECE } else { PIECE }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Frames that are written at once, well below the kernel's limit of 1,024.
 const PIECE_FRAMES: usize = 256;
@@ -28,15 +56,17 @@ pub(super) async fn put(
     folder: &Arc<Folder>,
     name: ObjectName,
     mut body: ByteStream,
+    writing: &Writing,
 ) -> Result<u64, Error> {
-    let mut piece = Piece::collect(&mut body).await?;
+    let turn = Turn::begin(writing);
+    let mut piece = Piece::collect(&mut body, turn.piece()).await?;
     let mut last = piece.last;
     let folder = Arc::clone(folder);
     let mut writing = tokio::task::spawn_blocking(move || {
         Unfinished::create(folder, name).and_then(|file| file.write(piece))
     });
     while !last {
-        piece = match Piece::collect(&mut body).await {
+        piece = match Piece::collect(&mut body, turn.piece()).await {
             Ok(piece) => piece,
             Err(error) => {
                 discard(writing).await;
@@ -84,10 +114,11 @@ struct Piece {
 }
 
 impl Piece {
-    async fn collect(body: &mut ByteStream) -> Result<Piece, Error> {
+    /// About `wanted` bytes, or what is left.
+    async fn collect(body: &mut ByteStream, wanted: usize) -> Result<Piece, Error> {
         let mut frames = Vec::new();
         let mut size = 0;
-        while size < PIECE && frames.len() < PIECE_FRAMES {
+        while size < wanted && frames.len() < PIECE_FRAMES {
             match body.next().await {
                 Some(Ok(frame)) if frame.is_empty() => {}
                 Some(Ok(frame)) => {

@@ -1,5 +1,7 @@
 //! Who asks on `/v2/`: the password of `GetAuthorizationToken`, as Basic with the user `AWS`.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -35,12 +37,12 @@ pub(crate) async fn caller(
         return Err(Error::TokenExpired);
     }
     if let Some(here) = region.filter(|here| *here != token.region) {
-        return Err(Error::TokenOfRegion { token: token.region, here: here.to_owned() });
+        return Err(Error::TokenOfRegion { token: token.region.clone(), here: here.to_owned() });
     }
     Ok(Caller {
-        account: token.account,
-        principal_id: token.principal_id,
-        access_key_id: token.access_key_id,
+        account: token.account.clone(),
+        principal_id: token.principal_id.clone(),
+        access_key_id: token.access_key_id.clone(),
     })
 }
 
@@ -53,17 +55,17 @@ pub(crate) async fn check_key(service: &Service, caller: &Caller) -> Result<(), 
     if active.map_err(registry::Error::from)? { Ok(()) } else { Err(Error::Unauthorized) }
 }
 
-async fn open(service: &Service, password: &str) -> Result<Option<Token>, Error> {
-    let registry = &service.registry;
-    let keys = &registry.services.keys;
-    let token = Token::open(keys, password, registry.now());
+async fn open(service: &Service, password: &str) -> Result<Option<Arc<Token>>, Error> {
+    let services = &service.registry.services;
+    let token = services.open_token(password);
     if token.is_some() {
         return Ok(token);
     }
     // Another node may have made a new token key.
-    let unknown = sealed_bytes(password).is_some_and(|sealed| !keys.knows_token_key(&sealed));
-    if unknown && service.reload_token_keys().await? {
-        return Ok(Token::open(keys, password, registry.now()));
+    let is_unknown =
+        sealed_bytes(password).is_some_and(|sealed| !services.keys.knows_token_key(&sealed));
+    if is_unknown && service.reload_token_keys().await? {
+        return Ok(services.open_token(password));
     }
     Ok(None)
 }

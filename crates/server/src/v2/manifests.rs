@@ -67,8 +67,10 @@ async fn show(
     name: &RepositoryName,
     reference: &Reference,
 ) -> Result<Shown, Error> {
-    let permit = call.repository("ecr:BatchGetImage", &call.account, name).await?;
+    let (permit, found) = image::find_to_pull(call, &call.account, name, reference).await?;
     let missing = || image::reference_not_found(&permit, reference);
+    let found = found.ok_or_else(missing)?;
+    let row = &found.image;
     // What is asked for by digest is never converted (ecr.md C.11).
     let accept = match reference {
         Reference::Digest(_) => Accept::default(),
@@ -77,20 +79,20 @@ async fn show(
         }
     };
     if asked.head.method != Method::HEAD {
-        let found = image::pull(call, &permit, reference).await?.ok_or_else(missing)?;
-        let (digest, media_type) = (found.row.digest, found.row.media_type);
-        let shown = converted(digest, media_type, found.bytes, &accept);
+        let bytes = image::manifest_bytes(call, &permit, row).await?.ok_or_else(missing)?;
+        image::pulled(call, &permit, &found).await?;
+        let shown = converted(row.digest.clone(), row.media_type.clone(), bytes, &accept);
         return shown.ok_or_else(|| missing().into());
     }
-    let row = image::find(call, &permit, reference).await?.ok_or_else(missing)?;
     // The bytes matter only if they must be converted.
     if convert::as_accepted(&[], &row.media_type, &accept) == Accepted::AsIs {
         let size = u64::try_from(row.manifest_size).unwrap_or(0);
-        let (digest, media_type) = (row.digest, row.media_type);
+        let (digest, media_type) = (row.digest.clone(), row.media_type.clone());
         return Ok(Shown { digest, media_type, size, bytes: None });
     }
-    let bytes = image::manifest_bytes(call, &permit, &row).await?.ok_or_else(missing)?;
-    converted(row.digest, row.media_type, bytes, &accept).ok_or_else(|| missing().into())
+    let bytes = image::manifest_bytes(call, &permit, row).await?.ok_or_else(missing)?;
+    let shown = converted(row.digest.clone(), row.media_type.clone(), bytes, &accept);
+    shown.ok_or_else(|| missing().into())
 }
 
 /// The manifest in a form that the client accepts.
