@@ -116,7 +116,8 @@ def raw(url, method, target, headers=None, body=None):
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
     try:
-        connection.putrequest(method, target, skip_accept_encoding=True)
+        own_host = "Host" in (headers or {})
+        connection.putrequest(method, target, skip_host=own_host, skip_accept_encoding=True)
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
         if body is not None:

@@ -323,10 +323,7 @@ impl Tx<'_> {
     /// Removes up to `limit` rows of each kind of record that ended before `before`; gives how
     /// many went.
     pub fn expire_records(&mut self, before: i64, limit: i64) -> Result<u64, Error> {
-        // Ids of records and blocks are UUIDv7, so the oldest are the first: no index on the time
-        // alone is needed, which every record would be put into.
-        let millis = u128::try_from(before.div_euclid(1_000)).unwrap_or(0);
-        let first_kept = Uuid::from_u128(millis << 80);
+        let first_kept = first_id(before);
         let mut rows = 0;
         for sql in [
             "DELETE FROM audit_record WHERE id IN (SELECT id FROM audit_record \
@@ -349,4 +346,20 @@ impl Tx<'_> {
         }
         Ok(rows)
     }
+
+    /// One step of the same for changes of tags.
+    pub fn expire_tag_changes(&mut self, before: i64, limit: i64) -> Result<u64, Error> {
+        self.execute(
+            "DELETE FROM tag_change WHERE id IN (SELECT id FROM tag_change \
+             WHERE id < $3 AND time < $1 ORDER BY id LIMIT $2)",
+            &[before.into(), limit.into(), (&first_id(before)).into()],
+        )
+    }
+}
+
+/// The first UUIDv7 of a time. The ids of records, blocks and changes are in the order of time, so
+/// no index on the time alone is needed, which each of them would be put into.
+fn first_id(time: i64) -> Uuid {
+    let millis = u128::try_from(time.div_euclid(1_000)).unwrap_or(0);
+    Uuid::from_u128(millis << 80)
 }

@@ -313,6 +313,13 @@ async fn images_tags_and_referrers() {
             assert_eq!(tx.parents(&repository_id, &digest(201))?.len(), 3);
             tx.delete_tag(&repository_id, &to, &change(44, "v1"))?;
             assert!(!tx.image_by_digest(&repository_id, &digest(1))?.unwrap().tagged);
+            let changes = |tx: &mut bonded_db::Tx<'_>| {
+                tx.query_opt("SELECT COUNT(*) FROM tag_change", &[], |row| row.get::<i64>(0))
+            };
+            let kept = changes(tx)?.unwrap();
+            assert_eq!(tx.expire_tag_changes(0, 9)?, 0);
+            assert_eq!(tx.expire_tag_changes(1_000_000, 1)?, 1);
+            assert_eq!(changes(tx)?, Some(kept - 1));
             tx.delete_image(&repository_id, &id(31), 70)?;
             assert!(tx.image_by_digest(&repository_id, &digest(1))?.is_none());
             assert!(tx.has_images(&repository_id)?);

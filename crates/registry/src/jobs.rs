@@ -43,6 +43,8 @@ pub struct Schedule {
     pub interval: Duration,
     /// Audit records, events and ended jobs are kept this long, microseconds.
     pub retention_micros: i64,
+    /// Changes of tags are kept this long, microseconds; `None`: for ever.
+    pub tag_history_micros: Option<i64>,
     /// An object is removed this long after its last row went, microseconds.
     pub removal_delay_micros: i64,
     /// Instead of an hour or a week between scheduled jobs: for tests.
@@ -54,6 +56,7 @@ impl Default for Schedule {
         Schedule {
             interval: Duration::from_secs(10),
             retention_micros: 90 * 24 * HOUR,
+            tag_history_micros: None,
             removal_delay_micros: HOUR,
             every_micros: None,
         }

@@ -184,8 +184,11 @@ pub fn setup(config: &Config) -> Setup {
 
 /// How jobs run.
 pub fn schedule(config: &Config) -> Schedule {
-    let mut schedule =
-        Schedule { retention_micros: micros(config.audit.retention), ..Schedule::default() };
+    let mut schedule = Schedule {
+        retention_micros: micros(config.audit.retention),
+        tag_history_micros: config.audit.tag_history.map(micros),
+        ..Schedule::default()
+    };
     if let Some(testing) = &config.testing {
         if let Some(interval) = testing.job_interval {
             schedule.interval = interval;

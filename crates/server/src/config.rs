@@ -175,6 +175,9 @@ pub struct Audit {
     pub reads: AuditReads,
     #[serde(serialize_with = "print::duration")]
     pub retention: Duration,
+    /// How long it is kept which image a tag meant before; `None`: for ever.
+    #[serde(serialize_with = "print::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub tag_history: Option<Duration>,
 }
 
 /// When the record of a read is durable.

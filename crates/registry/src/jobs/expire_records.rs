@@ -1,4 +1,5 @@
-//! Removes audit records, events and ended jobs that are older than their retention.
+//! Removes audit records, events, ended jobs and changes of tags that are older than their
+//! retention.
 
 use super::Schedule;
 use crate::{Registry, Result};
@@ -6,11 +7,11 @@ use crate::{Registry, Result};
 const STEP: i64 = 1_000;
 
 pub(super) async fn run(registry: &Registry, schedule: &Schedule) -> Result<()> {
+    let db = registry.db();
     let before = registry.now() - schedule.retention_micros;
-    loop {
-        let gone = registry.db().write_unsynced(move |tx| tx.expire_records(before, STEP)).await?;
-        if gone == 0 {
-            return Ok(());
-        }
-    }
+    while db.write_unsynced(move |tx| tx.expire_records(before, STEP)).await? > 0 {}
+    let Some(history) = schedule.tag_history_micros else { return Ok(()) };
+    let before = registry.now() - history;
+    while db.write_unsynced(move |tx| tx.expire_tag_changes(before, STEP)).await? > 0 {}
+    Ok(())
 }

@@ -108,6 +108,7 @@ pub(super) struct Garbage {
 pub(super) struct Audit {
     pub(super) reads: Option<String>,
     pub(super) retention: Option<Written>,
+    pub(super) tag_history: Option<Written>,
 }
 
 #[derive(Default, Deserialize)]

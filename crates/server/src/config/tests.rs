@@ -368,6 +368,7 @@ body_memory = 67108864
 grace = "2d"
 [audit]
 reads = "strict"
+tag_history = "365d"
 [log]
 format = "json"
 otlp_endpoint = "http://127.0.0.1:4318"
@@ -411,6 +412,7 @@ fn everything_is_understood() {
     assert_eq!(s3.secret_access_key.expose(), "very-secret");
     assert_eq!(config.limits.body_memory, 64 << 20);
     assert_eq!(config.garbage.grace, Duration::from_secs(1));
+    assert_eq!(config.audit.tag_history, Some(Duration::from_secs(365 * 24 * 3_600)));
     assert_eq!(config.testing.unwrap().job_interval, Some(Duration::from_millis(200)));
     let Database::Postgres(url) = config.database else { panic!("no server") };
     assert_eq!(url.expose(), "postgres://bonded:very-secret@db:5432/bonded?sslmode=require");

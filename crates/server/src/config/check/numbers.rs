@@ -74,7 +74,14 @@ pub(super) fn audit(file: &file::Audit) -> anyhow::Result<Audit> {
             bail!("audit.reads: {other:?} is not a way to record; write \"queued\" or \"strict\"")
         }
     };
-    Ok(Audit { reads, retention: time("audit.retention", file.retention.as_ref(), "90d")? })
+    let tag_history = file.tag_history.as_ref();
+    Ok(Audit {
+        reads,
+        retention: time("audit.retention", file.retention.as_ref(), "90d")?,
+        tag_history: tag_history
+            .map(|written| time("audit.tag_history", Some(written), "365d"))
+            .transpose()?,
+    })
 }
 
 pub(super) fn log(file: file::Log) -> anyhow::Result<Log> {
