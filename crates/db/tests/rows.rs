@@ -274,24 +274,7 @@ async fn images_tags_and_referrers() {
             tx.move_tag(&repository_id, Some(&from), &third, &change(43, "v2"))?;
             assert!(tx.image_by_digest(&repository_id, &digest(1))?.unwrap().tagged);
             assert_eq!(tx.image_by_tag(&repository_id, "v2")?.unwrap().id, id(33));
-            assert!(tx.insert_pull_time_exclusion(ACCOUNT, REGION, "arn:a", 1)?);
-            assert!(tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:a")?);
-            assert!(!tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:b")?);
-            for by in [ImageBy::Tag("v2".to_owned()), ImageBy::Digest(digest(3))] {
-                let pull = |tx: &mut bonded_db::Tx<'_>, name: &str, by: &ImageBy| {
-                    tx.pull_access(ACCOUNT, ACCOUNT, REGION, name, by).map(Option::unwrap)
-                };
-                let (access, found) = pull(tx, "app", &by)?;
-                let found = found.unwrap();
-                assert_eq!(access.repository.unwrap().id, repository_id);
-                assert_eq!((found.image.id, found.image.digest), (id(33), digest(3)));
-                assert!(found.has_exclusions);
-                let (access, found) = pull(tx, "other", &by)?;
-                assert!(access.repository.is_none() && found.is_none());
-                let (access, found) = pull(tx, "app", &ImageBy::Tag("none".to_owned()))?;
-                assert!(access.repository.is_some() && found.is_none());
-                assert!(tx.pull_access("none", ACCOUNT, REGION, "app", &by)?.is_none());
-            }
+            pulls(tx)?;
             assert_eq!(tx.image_manifest(&id(31))?.unwrap().len(), 600);
             assert_eq!(tx.tag_names(&repository_id, "", 9)?, ["v1", "v2"]);
             assert_eq!(tx.tag_names(&repository_id, "v1", 9)?, ["v2"]);
@@ -313,13 +296,7 @@ async fn images_tags_and_referrers() {
             assert_eq!(tx.parents(&repository_id, &digest(201))?.len(), 3);
             tx.delete_tag(&repository_id, &to, &change(44, "v1"))?;
             assert!(!tx.image_by_digest(&repository_id, &digest(1))?.unwrap().tagged);
-            let changes = |tx: &mut bonded_db::Tx<'_>| {
-                tx.query_opt("SELECT COUNT(*) FROM tag_change", &[], |row| row.get::<i64>(0))
-            };
-            let kept = changes(tx)?.unwrap();
-            assert_eq!(tx.expire_tag_changes(0, 9)?, 0);
-            assert_eq!(tx.expire_tag_changes(1_000_000, 1)?, 1);
-            assert_eq!(changes(tx)?, Some(kept - 1));
+            history(tx)?;
             tx.delete_image(&repository_id, &id(31), 70)?;
             assert!(tx.image_by_digest(&repository_id, &digest(1))?.is_none());
             assert!(tx.has_images(&repository_id)?);
@@ -333,6 +310,40 @@ async fn images_tags_and_referrers() {
         .await
         .unwrap();
     }
+}
+
+fn pulls(tx: &mut bonded_db::Tx<'_>) -> Result<(), Error> {
+    let repository_id = id(20);
+    assert!(tx.insert_pull_time_exclusion(ACCOUNT, REGION, "arn:a", 1)?);
+    assert!(tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:a")?);
+    assert!(!tx.is_pull_time_excluded(ACCOUNT, REGION, "arn:b")?);
+    for by in [ImageBy::Tag("v2".to_owned()), ImageBy::Digest(digest(3))] {
+        let pull = |tx: &mut bonded_db::Tx<'_>, name: &str, by: &ImageBy| {
+            tx.pull_access(ACCOUNT, ACCOUNT, REGION, name, by).map(Option::unwrap)
+        };
+        let (access, found) = pull(tx, "app", &by)?;
+        let found = found.unwrap();
+        assert_eq!(access.repository.unwrap().id, repository_id);
+        assert_eq!((found.image.id, found.image.digest), (id(33), digest(3)));
+        assert!(found.has_exclusions);
+        let (access, found) = pull(tx, "other", &by)?;
+        assert!(access.repository.is_none() && found.is_none());
+        let (access, found) = pull(tx, "app", &ImageBy::Tag("none".to_owned()))?;
+        assert!(access.repository.is_some() && found.is_none());
+        assert!(tx.pull_access("none", ACCOUNT, REGION, "app", &by)?.is_none());
+    }
+    Ok(())
+}
+
+fn history(tx: &mut bonded_db::Tx<'_>) -> Result<(), Error> {
+    let changes = |tx: &mut bonded_db::Tx<'_>| {
+        tx.query_opt("SELECT COUNT(*) FROM tag_change", &[], |row| row.get::<i64>(0))
+    };
+    let kept = changes(tx)?.unwrap();
+    assert_eq!(tx.expire_tag_changes(0, 9)?, 0);
+    assert_eq!(tx.expire_tag_changes(1_000_000, 1)?, 1);
+    assert_eq!(changes(tx)?, Some(kept - 1));
+    Ok(())
 }
 
 fn lists(tx: &mut bonded_db::Tx<'_>) -> Result<(), Error> {
