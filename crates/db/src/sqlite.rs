@@ -216,7 +216,8 @@ pub(crate) fn connect(path: &Path, read_only: bool) -> Result<Connection, Error>
     if read_only {
         // There is one on every thread that reads: little of its own, and the pages shared.
         connection.pragma_update(None, "cache_size", -1_024)?;
-        connection.pragma_update(None, "mmap_size", 268_435_456)?;
+        // Each maps the file by itself, and what it has touched of it counts as this process'.
+        connection.pragma_update(None, "mmap_size", 33_554_432)?;
     } else {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
