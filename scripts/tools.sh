@@ -37,7 +37,7 @@ registry v3.1.2 github.com/distribution/distribution/v3/cmd/registry
 "
 
 debian_packages="
-ca-certificates curl python3 python3-venv libfuse3-3
+ca-certificates curl openssl python3 python3-venv libfuse3-3
 postgresql
 docker.io containerd runc podman buildah skopeo umoci awscli
 mmdebstrap
