@@ -51,7 +51,7 @@ impl Services {
     pub async fn load_token_keys(&self) -> Result<()> {
         let rows = self.db.read(|tx| tx.token_keys()).await?;
         self.keys.set_token_keys(&rows).map_err(Error::internal)?;
-        // A key that is gone opens nothing any more.
+        // What a key that is gone has opened is not taken from memory again.
         self.opened_tokens.invalidate_all();
         Ok(())
     }

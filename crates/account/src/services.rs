@@ -16,7 +16,8 @@ const IDENTITIES: u64 = 10_000;
 const POLICIES: u64 = 10_000;
 const TAG_SETS: u64 = 10_000;
 const OPENED_TOKENS: u64 = 10_000;
-/// Everything here is valid for as long as its hash or generation is: the time only bounds memory.
+/// What lies under a hash or a generation is valid for as long as that is, and a token says itself
+/// until when: the time only bounds memory.
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Tags of a resource: keys and values.

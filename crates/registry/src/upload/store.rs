@@ -1,4 +1,5 @@
-//! The bytes of one append: hashed, sealed and stored as one new object while they stream.
+//! The bytes of one append: hashed, sealed and stored as one new object while they stream, or, if
+//! they are the first and few, for a row.
 
 use std::future::ready;
 use std::pin::{Pin, pin};
